@@ -8,6 +8,8 @@
 export interface Codec {
   /** The encoding's name in Connect's terms: the subtype in `application/<name>` and the `encoding` of a GET. */
   readonly name: string;
+  /** The largest message it reads or writes, in bytes; a transport MUST stop reading beyond it. */
+  readonly maxBytes: number;
   /**
    * Writes a message.
    *

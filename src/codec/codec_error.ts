@@ -13,6 +13,8 @@ export class CodecError extends Error {
   readonly code: CodecErrorCode;
 
   /**
+   * Makes the error.
+   *
    * @param code Why the codec refuses.
    * @param message What was found and what was wanted, without any received value.
    * @param options The error that caused this one.
@@ -22,3 +24,14 @@ export class CodecError extends Error {
     this.code = code;
   }
 }
+
+/** Makes the error of one direction; `found` says what was found and where, never a received value. */
+export type Refusal = (found: string, code?: CodecErrorCode, cause?: unknown) => CodecError;
+
+/** The refusal of a decoder. */
+export const cannotDecode: Refusal = (found, code = "syntax") =>
+  new CodecError(code, "Cannot decode the message: " + found);
+
+/** The refusal of an encoder; it may have a cause, because the value is the caller's own. */
+export const cannotEncode: Refusal = (found, code = "unsupported", cause) =>
+  new CodecError(code, "Cannot encode the message: " + found, cause === undefined ? undefined : { cause });

@@ -1,0 +1,96 @@
+// What the benches share: contestants in turn, medians, and a contestant's own processor time.
+
+/** The middle of a list of figures. */
+export function median(figures: readonly number[]): number {
+  const sorted = figures.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** One line of the table: a contestant's figure, the control's, and the ratio, each the median of the rounds. */
+export interface Row {
+  readonly name: string;
+  readonly unit: string;
+  readonly control: number;
+  readonly ours: number;
+  readonly ratio: number;
+  readonly budget: string;
+  readonly met: boolean;
+}
+
+/** Compares round by round, so that a machine that speeds up or slows down does so for both. */
+export function row(
+  name: string,
+  unit: string,
+  rounds: readonly { readonly control: number; readonly ours: number }[],
+  budget: { readonly atLeast: number } | { readonly atMost: number },
+): Row {
+  const ratio = median(rounds.map((each) => each.ours / each.control));
+  const atLeast = "atLeast" in budget;
+  return {
+    name,
+    unit,
+    control: median(rounds.map((each) => each.control)),
+    ours: median(rounds.map((each) => each.ours)),
+    ratio,
+    budget: atLeast ? `>= ${budget.atLeast}` : `<= ${budget.atMost}`,
+    met: atLeast ? ratio >= budget.atLeast : ratio <= budget.atMost,
+  };
+}
+
+export function table(rows: readonly Row[]): string {
+  const cells = [
+    ["", "bare", "Postern", "ratio", "budget", ""],
+    ...rows.map((each) => [
+      `${each.name} (${each.unit})`,
+      figure(each.control),
+      figure(each.ours),
+      each.ratio.toFixed(2),
+      each.budget,
+      each.met ? "met" : "missed",
+    ]),
+  ];
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
+  return cells.map((line) =>
+    line.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
+  ).join("\n");
+}
+
+function figure(value: number): string {
+  return value >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
+}
+
+/** A contestant as a child process. */
+export interface Contestant extends AsyncDisposable {
+  readonly port: number;
+  /** The processor time it has used so far, user and system, in microseconds. */
+  cpuUs(): number;
+}
+
+export async function startContestant(kind: string): Promise<Contestant> {
+  const args = ["run", "--allow-net=127.0.0.1", "bench/server.ts", kind];
+  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
+  const reader = child.stdout.getReader();
+  const { value } = await reader.read();
+  const port = Number(new TextDecoder().decode(value).trim());
+  return {
+    port,
+    cpuUs() {
+      const [, fields] = Deno.readTextFileSync(`/proc/${child.pid}/stat`).split(") ");
+      const [utime, stime] = fields!.split(" ").slice(11, 13).map(Number);
+      return (utime! + stime!) * 10_000; // clock ticks of 10 ms
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill();
+      await reader.cancel();
+      await child.status;
+    },
+  };
+}
+
+/** Runs a command to its end and returns what it printed. */
+export async function output(command: string, args: readonly string[]): Promise<string> {
+  const { code, stdout } = await new Deno.Command(command, { args: [...args], stderr: "inherit" }).output();
+  if (code !== 0) throw new Error(`Cannot measure: "${command}" ended with ${code}`);
+  return new TextDecoder().decode(stdout);
+}

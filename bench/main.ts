@@ -1,0 +1,103 @@
+// `deno task bench`: what a call costs over a bare handler of the same runtime, all in one run, contestants in turn.
+// Ratios are what counts: the machine's own speed cancels out. Nothing of this is a test.
+import { json } from "@postern/rpc/codec";
+import { bareHandler, posternServer, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
+import { hasWrk, sockets, wrk } from "./lib/load.ts";
+import { output, type Row, row, startContestant, table } from "./lib/measure.ts";
+
+const ROUNDS = Number(Deno.args.find((arg) => arg.startsWith("--rounds="))?.slice(9) ?? 5);
+const SECONDS = 2;
+
+type Round = { control: number; ours: number };
+
+async function rounds(measure: (ours: boolean) => Promise<number> | number): Promise<Round[]> {
+  await measure(false);
+  await measure(true);
+  const all: Round[] = [];
+  for (let i = 0; i < ROUNDS; i++) all.push({ control: await measure(false), ours: await measure(true) });
+  return all;
+}
+
+/** A fresh request into the handler, the answer's text out. */
+async function inProcess(): Promise<Row> {
+  const { fetch: ours } = posternServer();
+  const all = await rounds(async (isOurs) => {
+    const handler = isOurs ? ours : bareHandler;
+    const start = performance.now();
+    let calls = 0;
+    for (; performance.now() < start + 400; calls += 100) {
+      for (let i = 0; i < 100; i++) {
+        const init = { method: "POST", headers: REQUEST_HEADERS, body: REQUEST_BODY };
+        await (await handler(new Request("https://localhost/greeter.v1/hello", init))).text();
+      }
+    }
+    return calls / (performance.now() - start) * 1000;
+  });
+  return row("in process", "calls/s", all, { atLeast: 0.8 });
+}
+
+async function loopback(): Promise<Row[]> {
+  await using bare = await startContestant("bare");
+  await using ours = await startContestant("postern");
+  const load = await hasWrk() ? wrk : sockets;
+  if (load === sockets) console.log("wrk is not installed: the load comes from our own, slower sockets");
+  const rates: Round[] = [];
+  const cpus: Round[] = [];
+  await load(bare.port, 32, 1);
+  await load(ours.port, 32, 1);
+  for (let i = 0; i < ROUNDS; i++) {
+    const figures: { rate: number; cpu: number }[] = [];
+    for (const contestant of [bare, ours]) {
+      const before = contestant.cpuUs();
+      const { requests, seconds } = await load(contestant.port, 32, SECONDS);
+      figures.push({ rate: requests / seconds, cpu: (contestant.cpuUs() - before) / requests });
+    }
+    rates.push({ control: figures[0]!.rate, ours: figures[1]!.rate });
+    cpus.push({ control: figures[0]!.cpu, ours: figures[1]!.cpu });
+  }
+  return [
+    row("loopback keep-alive, 32 connections", "requests/s", rates, { atLeast: 0.75 }),
+    row("the same, the server's processor time", "us/request", cpus, { atMost: 1.35 }),
+  ];
+}
+
+/** The same server for both, so that the difference is the client's. */
+async function ownClient(outstanding: number): Promise<Row> {
+  await using server = await startContestant("postern");
+  const all = await rounds(async (ours) => {
+    const args = [ours ? "postern" : "bare", `${server.port}`, `${outstanding}`, "1500"];
+    return Number(await output(Deno.execPath(), ["run", "--allow-net=127.0.0.1", "bench/client.ts", ...args]));
+  });
+  return row(`own client, ${outstanding} outstanding`, "calls/s", all, { atLeast: 0.9 });
+}
+
+/** An object of about the given size: short texts, numbers, nested items. */
+function sample(bytes: number): Uint8Array {
+  const item = (i: number) => ({ sku: `item-${i}`, count: i * 7, price: i + 0.25, tags: ["new", "sale"], ok: true });
+  const items = [];
+  while (JSON.stringify({ items }).length < bytes - 75) items.push(item(items.length));
+  return new TextEncoder().encode(JSON.stringify({ id: "0192-7f3a", note: "an order", items }));
+}
+
+async function decoder(bytes: number): Promise<Row> {
+  const codec = json();
+  const utf8 = new TextDecoder();
+  const message = sample(bytes);
+  const repeat = Math.ceil(200_000 / bytes);
+  const all = await rounds((ours) => {
+    const start = performance.now();
+    let decoded = 0;
+    for (; performance.now() < start + 150; decoded += repeat) {
+      for (let i = 0; i < repeat; i++) ours ? codec.decode(message) : JSON.parse(utf8.decode(message));
+    }
+    return (performance.now() - start) / decoded * 1000;
+  });
+  return row(`decode JSON, ${message.length} bytes, to JSON.parse`, "us", all, { atMost: 4 });
+}
+
+const rows: Row[] = [await inProcess(), ...await loopback()];
+for (const outstanding of [1, 32]) rows.push(await ownClient(outstanding));
+for (const bytes of [157, 1_000, 13_000]) rows.push(await decoder(bytes));
+console.log(`${Deno.build.os} ${Deno.build.arch}, Deno ${Deno.version.deno}, ${ROUNDS} rounds\n\n${table(rows)}`);
+await Deno.mkdir(".dev", { recursive: true });
+await Deno.writeTextFile(".dev/bench.json", JSON.stringify(rows, null, 2) + "\n");

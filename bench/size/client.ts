@@ -1,0 +1,2 @@
+// The smallest program with a client; tools/size.ts measures it.
+export {};

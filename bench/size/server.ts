@@ -1,0 +1,2 @@
+// The smallest program with a server; tools/size.ts measures it.
+export {};

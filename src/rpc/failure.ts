@@ -1,0 +1,94 @@
+import type { CallContext } from "./context.ts";
+import type { Method } from "./contract.ts";
+import { detailsType, requestInfo, unpadded, type WireError, type WireErrorDetail } from "./connect_protocol.ts";
+import type { Log } from "./log.ts";
+import { RpcError } from "./rpc_error.ts";
+import { validatorOf } from "./schema.ts";
+
+/** What is known of a call when it fails. */
+export interface FailedCall {
+  readonly method: Method | undefined;
+  readonly context: CallContext | undefined;
+}
+
+/** What the caller is told: nothing but this leaves the server. */
+export interface Failure {
+  readonly wire: WireError;
+  readonly correlationId: string;
+  /** The details as the contract has them, for a caller in the same process. */
+  readonly details: unknown;
+}
+
+/**
+ * Turns anything that was thrown into what the caller may know, and logs the rest under the correlation id.
+ *
+ * Only an {@linkcode RpcError} that this process made is public. What another service answered, and whatever else was
+ * thrown, becomes `internal` and one constant sentence.
+ *
+ * @param thrown Anything: code that is called may throw null, a Response, or an object that throws when it is read.
+ */
+export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Promise<Failure> {
+  const correlationId = call.context?.correlationId ?? crypto.randomUUID();
+  const known = asPublic(thrown);
+  const { code, message } = known ?? MASKED;
+  const details = known && call.method ? await contractDetails(known, call.method) : undefined;
+  note(log, {
+    level: known && code !== "internal" ? "info" : "error",
+    event: known ? message : "A handler failed",
+    correlationId,
+    method: call.method?.path.slice(1),
+    code,
+    cause: known ? known.cause : thrown,
+  });
+  return {
+    wire: { code, message, details: [requestInfo(correlationId), ...wireDetails(details, code, call.method)] },
+    correlationId,
+    details,
+  };
+}
+
+function asPublic(thrown: unknown): RpcError | undefined {
+  try {
+    return thrown instanceof RpcError && !thrown.received ? thrown : undefined;
+  } catch {
+    return undefined; // a Proxy may throw from instanceof
+  }
+}
+
+const MASKED = { code: "internal", message: "The call failed inside the service" } as const;
+
+/** A log that throws must not take the answer with it. */
+function note(log: Log, entry: Parameters<Log>[0]): void {
+  try {
+    log(entry);
+  } catch (error) {
+    console.error("The log itself failed", error);
+  }
+}
+
+/** The details as the contract names them for this code; what it does not name does not leave. */
+async function contractDetails(error: RpcError, method: Method): Promise<unknown> {
+  const schema = method.options.errors?.[error.code];
+  if (!schema || error.details === undefined) return undefined;
+  try {
+    const checked = await validatorOf(schema)(error.details);
+    return checked.issues ? undefined : checked.value;
+  } catch {
+    return undefined;
+  }
+}
+
+function wireDetails(details: unknown, code: string, method: Method | undefined): WireErrorDetail[] {
+  if (details === undefined || !method) return [];
+  try {
+    const text = new TextEncoder().encode(JSON.stringify(details));
+    if (text.length > MAX_DETAILS) return [];
+    const value = unpadded(btoa(String.fromCharCode(...text)));
+    return [{ type: detailsType(method.service, method.name, code), value, debug: details }];
+  } catch {
+    return []; // a value that JSON cannot carry
+  }
+}
+
+/** The largest details, in bytes: an error is a short answer. */
+const MAX_DETAILS = 16_384;

@@ -1,0 +1,92 @@
+import type { Method, Service } from "./contract.ts";
+import { RpcError } from "./rpc_error.ts";
+
+/** A call as it arrives, before anything of it is decoded. */
+export interface Incoming {
+  /** The method it names; undefined where the server has no such method. */
+  readonly method: Method | undefined;
+  /** The request, its body unread; undefined for a call from the same process. */
+  readonly request: Request | undefined;
+  /**
+   * Reads the raw body, within the server's limits, once for all who ask.
+   *
+   * @returns The body's bytes; none for a call by GET or from the same process.
+   */
+  body(): Promise<Uint8Array>;
+}
+
+/** A response as it leaves, complete but for its proof. */
+export interface OutgoingResponse {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The media type of the body. */
+  readonly contentType: string;
+  /** The body. */
+  readonly body: string | Uint8Array;
+}
+
+/** What a guard says of a call that it lets in. */
+export interface Admission {
+  /** Decides on the decoded and checked message; MUST throw an {@linkcode RpcError} to refuse. */
+  decide?(message: unknown): void | Promise<void>;
+  /** Proves the response: the headers to add to it. */
+  seal?(response: OutgoingResponse): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
+}
+
+/**
+ * The door of a server: who may call what.
+ *
+ * A server cannot be built without one. An implementation MUST refuse by throwing an {@linkcode RpcError}, MUST refuse
+ * what it does not know, and MUST NOT decode the body.
+ */
+export interface Guard {
+  /**
+   * Checks the guard's own rules against what the server serves, once, before the first call.
+   *
+   * @throws {TypeError} A rule names a service or a method that the server does not have.
+   */
+  start(services: readonly Service[]): void;
+  /**
+   * Admits or refuses one call.
+   *
+   * Called for unknown methods too, so that a guard can answer a stranger the same for a method that is not there and
+   * for one that is not his.
+   *
+   * @throws {RpcError} The call is refused.
+   */
+  admit(incoming: Incoming): Admission | Promise<Admission>;
+}
+
+/**
+ * Opens the named methods to anyone, and nothing else.
+ *
+ * Nobody is identified: whoever reaches the server may call these methods, and no one can call another. A method that
+ * is not named answers `permission_denied`.
+ *
+ * @example A greeter for everyone
+ * ```ts
+ * import { publicOnly } from "@postern/rpc";
+ *
+ * const guard = publicOnly(["greeter.v1/hello"]);
+ * ```
+ *
+ * @param methods The methods, each as `service/method`; there are no wildcards, so that a method added later stays shut.
+ * @returns The guard.
+ */
+export function publicOnly(methods: readonly string[]): Guard {
+  const open = new Set(methods.map((method) => `/${method}`));
+  return {
+    start(services) {
+      const served = new Set(services.flatMap((each) => Object.values(each.methods)).map((method) => method.path));
+      const unknown = [...open].filter((path) => !served.has(path)).map((path) => `"${path.slice(1)}"`);
+      if (unknown.length === 0) return;
+      throw new TypeError(`Cannot open ${unknown.join(", ")} to the public: the server has no such method`);
+    },
+    admit({ method }) {
+      if (method && !open.has(method.path)) throw new RpcError("permission_denied", "Cannot call this method");
+      return ADMITTED;
+    },
+  };
+}
+
+const ADMITTED: Admission = Object.freeze({});

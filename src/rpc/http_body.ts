@@ -1,0 +1,68 @@
+import type { HttpHead } from "./http_head.ts";
+import { RpcError } from "./rpc_error.ts";
+
+/**
+ * Reads a body of at most `maxBytes`.
+ *
+ * A length that is declared is refused before a byte is read; one that is not is counted while reading.
+ *
+ * @param message The request or response that has the body.
+ * @param declaredLength Its `Content-Length`.
+ * @param maxBytes The largest body that is taken.
+ * @throws {RpcError} `resource_exhausted` over the limit, `invalid_argument` for a length that is no number.
+ */
+export function readBody(
+  message: Body,
+  declaredLength: string | null | undefined,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  return declaredLength == null ? readCounted(message.body, maxBytes) : readDeclared(message, declaredLength, maxBytes);
+}
+
+async function readDeclared(message: Body, declaredLength: string, maxBytes: number): Promise<Uint8Array> {
+  if (!/^\d{1,15}$/.test(declaredLength)) {
+    throw new RpcError("invalid_argument", "Cannot read the message: its Content-Length is not a number");
+  }
+  if (Number(declaredLength) > maxBytes) throw tooLarge(maxBytes);
+  const body = new Uint8Array(await message.arrayBuffer());
+  if (body.length > maxBytes) throw tooLarge(maxBytes); // a Request made in this process may declare anything
+  return body;
+}
+
+async function readCounted(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<Uint8Array> {
+  if (!body) return new Uint8Array();
+  const reader = body.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    size += next.value.length;
+    if (size > maxBytes) {
+      reader.cancel().catch(() => {}); // not waited for: the other side decides when that is done
+      throw tooLarge(maxBytes);
+    }
+    chunks.push(next.value);
+  }
+  if (chunks.length === 1) return chunks[0]!;
+  const whole = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return whole;
+}
+
+function tooLarge(maxBytes: number): RpcError {
+  return new RpcError("resource_exhausted", `Cannot read the message: it is over ${maxBytes} bytes`);
+}
+
+/**
+ * Refuses a framing that two parties could read differently.
+ *
+ * Most runtimes refuse a request with both lengths themselves; workerd hands it on.
+ */
+export function assertOneLength(head: HttpHead): void {
+  if (head.contentLength !== undefined && head.transferEncoding !== undefined) {
+    throw new RpcError("invalid_argument", "Cannot read the message: it has two lengths");
+  }
+}

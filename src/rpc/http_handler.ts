@@ -1,0 +1,190 @@
+import { type Codec, CodecError } from "../codec/mod.ts";
+import { within } from "../internal/within.ts";
+import {
+  ERROR_MEDIA_TYPE,
+  PATH_PATTERN,
+  PROTOCOL_VERSION,
+  STATUS_OF_CODE,
+  TIMEOUT_PATTERN,
+  unaryMediaType,
+} from "./connect_protocol.ts";
+import { CallContext } from "./context.ts";
+import { failureOf } from "./failure.ts";
+import type { Admission } from "./guard.ts";
+import { assertOneLength, readBody } from "./http_body.ts";
+import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
+import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
+import { RpcError } from "./rpc_error.ts";
+import { type Endpoint, invoke, type ServerCore } from "./server_core.ts";
+
+/**
+ * Answers unary calls over HTTP, in the order in which this file reads: what is cheap and needs no trust comes first,
+ * and nothing is decoded before the guard has let the call in.
+ *
+ * @see {@link https://connectrpc.com/docs/protocol#unary-request}
+ */
+export function httpHandler(core: ServerCore): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const exchange: Exchange = { core, request };
+    try {
+      core.traffic.enter();
+    } catch (error) {
+      return await refuse(exchange, error);
+    }
+    try {
+      return await answer(exchange);
+    } catch (error) {
+      return await refuse(exchange, error);
+    } finally {
+      exchange.context?.end();
+      core.traffic.leave(exchange.context);
+    }
+  };
+}
+
+/** One request on its way; what is not known yet is not set. */
+interface Exchange {
+  readonly core: ServerCore;
+  readonly request: Request;
+  endpoint?: Endpoint | undefined;
+  context?: CallContext | undefined;
+  admission?: Admission;
+}
+
+async function answer(exchange: Exchange): Promise<Response> {
+  const { core, request } = exchange;
+  const { path, query } = locate(request.url, core.tlsTerminated);
+  const endpoint = exchange.endpoint = core.endpoints.get(path);
+  if (!endpoint && !PATH_PATTERN.test(path)) throw notFound();
+  const head = readHead(request.headers, core.limits.maxHeaderBytes);
+  const posted = expectFraming(request.method, head, query, core);
+  const deadlineMs = deadlineOf(head, endpoint?.deadlineMs ?? core.limits.callDeadlineMs);
+  const context = exchange.context = endpoint && new CallContext(endpoint.method, deadlineMs, core.log, request);
+
+  let raw: Promise<Uint8Array> | undefined;
+  const readOnce = () => raw ??= posted ? receive(exchange, posted, head, deadlineMs) : NO_BODY;
+  const admitted = core.guard.admit({ method: endpoint?.method, request, body: readOnce });
+  const admission = exchange.admission = admitted instanceof Promise ? await admitted : admitted;
+  if (!endpoint || !context) throw notFound();
+
+  const { codec, bytes } = posted ? { codec: posted, bytes: await readOnce() } : readGet(endpoint, head, query, core);
+  const value = await invoke(endpoint, admission, decode(codec, bytes), context);
+  const body = codec.encode(value);
+  if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
+  return await seal(admission, 200, unaryMediaType(codec.name), body, posted ? {} : UNSHARED);
+}
+
+/** Where a request wants to go; anything but TLS is refused before that is looked at. */
+function locate(url: string, tlsTerminated: boolean): { path: string; query: string | undefined } {
+  if (!tlsTerminated && !url.startsWith("https://")) {
+    throw new RpcError("failed_precondition", "Cannot take the call: it came without TLS");
+  }
+  const start = url.indexOf("/", 8);
+  const end = url.indexOf("?", start);
+  return end < 0
+    ? { path: url.slice(start), query: undefined }
+    : { path: url.slice(start, end), query: url.slice(end + 1) };
+}
+
+/**
+ * Checks what every call must be, whichever method it names, so that a stranger learns nothing of the methods.
+ *
+ * @returns The codec of a POST, undefined for a GET, whose encoding is in its query.
+ */
+function expectFraming(verb: string, head: HttpHead, query: string | undefined, core: ServerCore): Codec | undefined {
+  if (head.protocolVersion !== undefined && head.protocolVersion !== PROTOCOL_VERSION) {
+    throw new RpcError(
+      "invalid_argument",
+      `Cannot take the call: the protocol's version must be "${PROTOCOL_VERSION}"`,
+    );
+  }
+  if (verb === "GET") return undefined;
+  if (verb !== "POST") throw wrongVerb();
+  if (query !== undefined) throw new RpcError("invalid_argument", "Cannot take the call: a POST has no query");
+  const contentType = head.contentType ?? "";
+  const codec = core.codecs.get(contentType) ?? core.codecs.get(contentType.toLowerCase());
+  if (!codec) throw new HttpRefusal(415, "invalid_argument", "Cannot read the message: its media type is not offered");
+  if (head.contentEncoding !== undefined && head.contentEncoding !== "identity") {
+    throw new HttpRefusal(415, "unimplemented", "Cannot read the message: compression is not supported");
+  }
+  assertOneLength(head);
+  return codec;
+}
+
+function readGet(endpoint: Endpoint, head: HttpHead, query: string | undefined, core: ServerCore): QueryMessage {
+  if (!endpoint.method.options.safe) throw wrongVerb();
+  assertNotCrossSite(head);
+  return readQuery(query, core.codecs, endpoint.method.options.maxBodyBytes);
+}
+
+const notFound = () => new HttpRefusal(404, "unimplemented", "There is no such method");
+
+const wrongVerb = () =>
+  new HttpRefusal(405, "unimplemented", "Cannot call a method this way, use POST", { headers: { allow: "POST" } });
+
+/** The shorter of the caller's deadline and the server's. */
+function deadlineOf(head: HttpHead, longestMs: number): number {
+  if (head.timeoutMs === undefined) return longestMs;
+  if (!TIMEOUT_PATTERN.test(head.timeoutMs)) {
+    throw new RpcError("invalid_argument", "Cannot take the call: its timeout is not a number of milliseconds");
+  }
+  return Math.min(Number(head.timeoutMs), longestMs);
+}
+
+/** The message's bytes, in the time that a body may take. */
+async function receive(exchange: Exchange, codec: Codec, head: HttpHead, deadlineMs: number): Promise<Uint8Array> {
+  const { core: { limits }, endpoint, request } = exchange;
+  const maxBytes = Math.min(codec.maxBytes, endpoint?.method.options.maxBodyBytes ?? Infinity);
+  try {
+    return await within(
+      readBody(request, head.contentLength, maxBytes),
+      () => Math.min(limits.receiveDeadlineMs, deadlineMs),
+      () => new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive"),
+    );
+  } catch (cause) {
+    if (cause instanceof RpcError) throw cause;
+    throw new RpcError("canceled", "Cannot read the message: it ended before it was complete", { cause });
+  }
+}
+
+function decode(codec: Codec, bytes: Uint8Array): unknown {
+  try {
+    return codec.decode(bytes);
+  } catch (cause) {
+    if (!(cause instanceof CodecError)) throw cause;
+    throw new RpcError(cause.code === "limit" ? "resource_exhausted" : "invalid_argument", cause.message, { cause });
+  }
+}
+
+/** Adds the guard's proof and makes the response. */
+async function seal(
+  admission: Admission | undefined,
+  status: number,
+  contentType: string,
+  body: string | Uint8Array,
+  more: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const proof = admission?.seal ? await admission.seal({ status, contentType, body }) : undefined;
+  return new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
+}
+
+/** The answer to a call that failed, wherever it failed. */
+async function refuse(exchange: Exchange, error: unknown): Promise<Response> {
+  const { core, context, endpoint, admission } = exchange;
+  const { wire } = await failureOf(error, { method: endpoint?.method, context }, core.log);
+  const special = error instanceof HttpRefusal ? error : undefined;
+  const status = special?.status ?? STATUS_OF_CODE[wire.code];
+  return await seal(admission, status, ERROR_MEDIA_TYPE, JSON.stringify(wire), { ...UNSHARED, ...special?.headers });
+}
+
+/**
+ * For what a browser could be made to load from a page of another site: it is read as what it is, by nobody else, and
+ * kept nowhere.
+ */
+const UNSHARED = {
+  "cache-control": "no-store",
+  "cross-origin-resource-policy": "same-origin",
+  "x-content-type-options": "nosniff",
+} as const;
+
+const NO_BODY = Promise.resolve(new Uint8Array());

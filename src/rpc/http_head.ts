@@ -1,0 +1,62 @@
+import { RpcError } from "./rpc_error.ts";
+
+/** The request headers that the protocol looks at; a name that came twice has its values joined by a comma. */
+export interface HttpHead {
+  contentType?: string;
+  contentLength?: string;
+  contentEncoding?: string;
+  transferEncoding?: string;
+  timeoutMs?: string;
+  protocolVersion?: string;
+  fetchSite?: string;
+}
+
+const FIELDS: ReadonlyMap<string, keyof HttpHead> = new Map([
+  ["content-type", "contentType"],
+  ["content-length", "contentLength"],
+  ["content-encoding", "contentEncoding"],
+  ["transfer-encoding", "transferEncoding"],
+  ["connect-timeout-ms", "timeoutMs"],
+  ["connect-protocol-version", "protocolVersion"],
+  ["sec-fetch-site", "fetchSite"],
+]);
+
+/**
+ * Reads what the protocol needs of a request's headers, and how large they all are, in one pass.
+ *
+ * One `forEach` costs about as much as reading three headers one by one, and it sees every byte.
+ *
+ * @throws {HttpRefusal} The headers are larger than `maxBytes`.
+ */
+export function readHead(headers: Headers, maxBytes: number): HttpHead {
+  const head: HttpHead = {};
+  let bytes = 0;
+  headers.forEach((value, name) => {
+    bytes += name.length + value.length;
+    const field = FIELDS.get(name);
+    if (field) head[field] = value;
+  });
+  if (bytes > maxBytes) {
+    throw new HttpRefusal(431, "resource_exhausted", `Cannot take the call: its headers are over ${maxBytes} bytes`);
+  }
+  return head;
+}
+
+/** A refusal with a status of HTTP's own in place of the one that goes with its code. */
+export class HttpRefusal extends RpcError {
+  /** The HTTP status. */
+  readonly status: number;
+  /** Headers that go with the status. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    code: RpcError["code"],
+    message: string,
+    options: ErrorOptions & { readonly headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(code, message, options);
+    this.status = status;
+    this.headers = options.headers ?? {};
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What a server refuses to go beyond; each limit stops an attack, and each has its own refusal.
+ *
+ * How large and how deep a message may be is the codec's to say: `json({ maxBytes, maxDepth, maxItems })`.
+ */
+export interface ServerLimits {
+  /**
+   * The largest set of request headers, names and values, in bytes; stops a caller from making every request expensive
+   * to look at. Refused with `resource_exhausted` and status 431.
+   *
+   * @default {16_384}
+   */
+  readonly maxHeaderBytes?: number;
+  /**
+   * How many calls may be under way at once; stops a flood from filling memory. Refused with `resource_exhausted`. A
+   * handler that outlives its call's deadline keeps its place until it ends.
+   *
+   * @default {1_024}
+   */
+  readonly maxConcurrentCalls?: number;
+  /**
+   * How long a body may take to arrive, in milliseconds; stops callers that send a byte now and then. Refused with
+   * `deadline_exceeded`.
+   *
+   * @default {10_000}
+   */
+  readonly receiveDeadlineMs?: number;
+  /**
+   * The longest a call may take, in milliseconds; a caller's own deadline can only be shorter. Answered with
+   * `deadline_exceeded`.
+   *
+   * @default {30_000}
+   */
+  readonly callDeadlineMs?: number;
+}
+
+/** The limits that hold where none are given. */
+export const defaultServerLimits: Required<ServerLimits> = {
+  maxHeaderBytes: 16_384,
+  maxConcurrentCalls: 1_024,
+  receiveDeadlineMs: 10_000,
+  callDeadlineMs: 30_000,
+};
+
+/** Completes a server's limits, and refuses one that could not hold. */
+export function serverLimits(given: ServerLimits = {}): Required<ServerLimits> {
+  const limits = { ...defaultServerLimits, ...given };
+  for (const [name, value] of Object.entries(limits)) assertLimit(name, value);
+  return limits;
+}
+
+/** Refuses a limit that is not a whole number from 1 to what a timer can hold. */
+export function assertLimit(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= MAX_TIMER) return;
+  throw new RangeError(
+    `Cannot use the limit "${name}": it is ${value}, it must be a whole number from 1 to ${MAX_TIMER}`,
+  );
+}
+
+/** The longest a timer runs; runtimes turn longer ones into none at all. */
+export const MAX_TIMER = 2 ** 31 - 1;

@@ -1,0 +1,59 @@
+/** A request as a client is about to send it, complete but for its proof. */
+export interface OutgoingRequest {
+  /** The HTTP method. */
+  readonly method: string;
+  /** The whole URL. */
+  readonly url: string;
+  /** The media type of the body. */
+  readonly contentType: string;
+  /** The body. */
+  readonly body: string | Uint8Array;
+}
+
+/** A response as a client received it, its body not decoded yet. */
+export interface IncomingResponse {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The headers. */
+  readonly headers: Headers;
+  /** The raw body. */
+  readonly body: Uint8Array;
+}
+
+/** The proof of one request, and what its response has to prove. */
+export interface Proof {
+  /** The headers that carry the proof. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Checks the response before anything of it is decoded; MUST throw an {@linkcode RpcError} to refuse it. */
+  verify?(response: IncomingResponse): void | Promise<void>;
+}
+
+/**
+ * Proves a client's requests and checks that the responses are proven too.
+ *
+ * A transport to a network cannot be built without one.
+ */
+export interface Prover {
+  /** Proves one request; called again for every attempt. */
+  prove(request: OutgoingRequest): Proof | Promise<Proof>;
+}
+
+/**
+ * Calls without an identity: nothing is proven, to the server or by it, beyond what TLS does.
+ *
+ * Such a client reaches only what a server opens to anyone.
+ *
+ * @example A client without an identity
+ * ```ts
+ * import { anonymous, fetchTransport } from "@postern/rpc";
+ *
+ * const transport = fetchTransport("https://localhost:8443", { prover: anonymous() });
+ * ```
+ *
+ * @returns The prover.
+ */
+export function anonymous(): Prover {
+  return { prove: () => NOTHING };
+}
+
+const NOTHING: Proof = Object.freeze({});

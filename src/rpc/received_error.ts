@@ -1,0 +1,66 @@
+import { json } from "../codec/mod.ts";
+import { codeOfStatus, detailsType, REQUEST_INFO, STATUS_OF_CODE, type WireErrorDetail } from "./connect_protocol.ts";
+import type { Method } from "./contract.ts";
+import { type RpcCode, RpcError } from "./rpc_error.ts";
+import { check, validatorOf } from "./schema.ts";
+
+/**
+ * Makes the error that a server answered with.
+ *
+ * @param method The method that was called; only the details that its contract gives for the code are kept.
+ * @param status The HTTP status, which decides where the body is not Connect's: a proxy's, say.
+ * @param body The body, where it is JSON.
+ * @see {@link https://connectrpc.com/docs/protocol#error-end-stream}
+ */
+export async function receivedError(method: Method, status: number, body: Uint8Array | undefined): Promise<RpcError> {
+  const wire = body && decoded(body);
+  const code = wire && isCode(wire.code) ? wire.code : codeOfStatus(status);
+  const message = typeof wire?.message === "string" ? wire.message : `The server answered with status ${status}`;
+  const details: readonly WireErrorDetail[] = Array.isArray(wire?.details) ? wire.details : [];
+  const ofType = (type: string) => details.find((each) => each?.type === type)?.value;
+  return new RpcError(code, message.slice(0, MAX_MESSAGE), {
+    details: await contractDetails(method, code, ofType(detailsType(method.service, method.name, code))),
+    correlationId: correlationIdOf(ofType(REQUEST_INFO)),
+    received: true,
+  });
+}
+
+/** The longest message of a server's that is kept, in UTF-16 code units. */
+const MAX_MESSAGE = 4096;
+
+function decoded(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return json().decode(body) as Readonly<Record<string, unknown>> ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isCode(code: unknown): code is RpcCode {
+  return typeof code === "string" && Object.hasOwn(STATUS_OF_CODE, code);
+}
+
+async function contractDetails(method: Method, code: RpcCode, value: string | undefined): Promise<unknown> {
+  const schema = method.options.errors?.[code];
+  if (!schema || !value) return undefined;
+  const bytes = fromBase64(value);
+  if (!bytes) return undefined;
+  const checked = await check(validatorOf(schema), decoded(bytes));
+  return checked.issues ? undefined : checked.value;
+}
+
+/** The id in a RequestInfo: field 1, a text of at most 127 bytes. */
+function correlationIdOf(value: string | undefined): string | undefined {
+  const bytes = value ? fromBase64(value) : undefined;
+  if (!bytes || bytes[0] !== 10 || bytes[1]! > 127) return undefined;
+  const id = String.fromCharCode(...bytes.subarray(2, 2 + bytes[1]!));
+  return /^[\w-]+$/.test(id) ? id : undefined;
+}
+
+function fromBase64(text: string): Uint8Array | undefined {
+  try {
+    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Why a call failed: the closed list that gRPC and Connect share.
+ *
+ * @see {@link https://connectrpc.com/docs/protocol#error-codes}
+ */
+export type RpcCode =
+  | "canceled"
+  | "unknown"
+  | "invalid_argument"
+  | "deadline_exceeded"
+  | "not_found"
+  | "already_exists"
+  | "permission_denied"
+  | "resource_exhausted"
+  | "failed_precondition"
+  | "aborted"
+  | "out_of_range"
+  | "unimplemented"
+  | "internal"
+  | "unavailable"
+  | "data_loss"
+  | "unauthenticated";
+
+/** What an {@linkcode RpcError} holds beside its code and message. */
+export interface RpcErrorOptions extends ErrorOptions {
+  /** Details of the shape that the method's contract gives for the code; they travel. */
+  readonly details?: unknown;
+  /** The id under which the server logged the failure. */
+  readonly correlationId?: string;
+  /** Whether a client made the error of what another server answered, or of its silence. @default {false} */
+  readonly received?: boolean;
+}
+
+/**
+ * The one error of a call that failed, on either side.
+ *
+ * Thrown by a handler, its code, message and details travel to the caller, so they are words the author chose to be
+ * public; `cause` stays in the server's log. Anything else a handler throws reaches the caller as `internal` and nothing
+ * more.
+ *
+ * @example Tell the caller what it may know
+ * ```ts
+ * import { RpcError } from "@postern/rpc";
+ *
+ * const missing = new RpcError("not_found", "There is no such item", { cause: new Error("row 7 of stock is gone") });
+ * ```
+ */
+export class RpcError extends Error {
+  /** The class's name, as `error.name` shows it. */
+  override readonly name = "RpcError";
+  /** Why the call failed. */
+  readonly code: RpcCode;
+  /** Details of the shape that the method's contract gives for the code. */
+  readonly details: unknown;
+  /** The id under which the server logged the failure; undefined where no server was reached. */
+  readonly correlationId: string | undefined;
+  /**
+   * Whether a client made the error of what another server answered, or of its silence.
+   *
+   * A server never passes such an error on as it is: what another service said is not what this one's author chose to say.
+   */
+  readonly received: boolean;
+
+  /**
+   * @param code Why the call failed.
+   * @param message What the other side may read; no secret, no internal name.
+   * @param options The details that travel, and the cause that does not.
+   */
+  constructor(code: RpcCode, message: string, options: RpcErrorOptions = {}) {
+    super(message, options);
+    this.code = code;
+    this.details = options.details;
+    this.correlationId = options.correlationId;
+    this.received = options.received ?? false;
+  }
+}

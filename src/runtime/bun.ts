@@ -1,0 +1,121 @@
+/**
+ * Postern on Bun: HTTP/2 and HTTP/1.1 over TLS 1.3.
+ *
+ * Bun ends a connection that is silent for 60 s, also in the middle of a response, so a quiet stream needs heartbeats.
+ *
+ * @example Serve on localhost
+ * ```ts ignore
+ * import { serve } from "@postern/rpc/bun";
+ *
+ * const serving = await serve(server, { cert, key });
+ * console.log(`Listening on ${serving.url}`);
+ * await serving.finished;
+ * ```
+ *
+ * @module
+ */
+import { getCACertificates } from "node:tls";
+import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
+import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
+import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
+import { answer, checkServeOptions, createServing, type Listener } from "./serving.ts";
+
+export type * from "./runtime.ts";
+
+const TLS_1_3 = 0x0304;
+const IDLE_SECONDS = 60;
+/** Far above any limit of ours, which therefore answers first, and far below what fills a machine. */
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Serves over TLS 1.3, HTTP/2 where the client speaks it.
+ *
+ * @param server What answers requests.
+ * @param options The certificate, the key and where to listen.
+ * @returns The listening server; dispose it to drain it.
+ * @throws {TypeError} Without a certificate or a key.
+ * @throws {Error} When this process does not verify certificates.
+ */
+export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
+  const checked = checkServeOptions(options);
+  await assertCertificateVerification();
+  return createServing(server, listen(checked, (request) => answer(server, request)), checked);
+}
+
+/**
+ * A `fetch` that trusts more authorities than Bun does.
+ *
+ * Certificates are verified even when `NODE_TLS_REJECT_UNAUTHORIZED=0` is set. Bun keeps one connection pool per
+ * process and closes idle connections by itself, so disposal does not.
+ *
+ * @param options Whom to trust.
+ * @returns The fetch.
+ * @throws {TypeError} For text that is not a certificate as PEM.
+ */
+export function createFetch(options: FetchOptions = {}): RuntimeFetch {
+  const caCerts = checkCaCerts(options);
+  // Bun trusts `ca` instead of its own list. It reads the list at each call, and reads one text fastest: about 0.1 ms.
+  const ca = caCerts.length > 0 ? [...getCACertificates("default"), ...caCerts].join("\n") : undefined;
+  const tls = { ca, rejectUnauthorized: true };
+  return createRuntimeFetch((input, init) => fetch(input, { ...init, tls } as RequestInit), () => {});
+}
+
+/**
+ * Proves that this process refuses a certificate nobody signed; {@linkcode serve} calls it first.
+ *
+ * @throws {Error} When verification is off, or when that cannot be found out, as behind a proxy.
+ */
+export function assertCertificateVerification(): Promise<void> {
+  return assertCanaryRefused({
+    listen: listenCanary,
+    refusedCertificate: isUntrustedCode,
+    fix: "start it without NODE_TLS_REJECT_UNAUTHORIZED=0",
+  });
+}
+
+/** What this file uses of Bun, whose types are not on JSR. */
+interface BunServer {
+  readonly port: number;
+  stop(closeActiveConnections?: boolean): Promise<void>;
+}
+
+interface BunServeOptions {
+  readonly hostname: string;
+  readonly port: number;
+  readonly http2: boolean;
+  readonly tls: { readonly cert: string; readonly key: string; readonly minVersion: number };
+  readonly idleTimeout: number;
+  readonly maxRequestBodySize: number;
+  readonly development: boolean;
+  fetch(request: Request): Promise<Response>;
+}
+
+declare const Bun: { serve(options: BunServeOptions): BunServer };
+
+type Handler = (request: Request) => Promise<Response>;
+
+function listen(options: Required<ServeOptions>, handler: Handler): Listener {
+  const server = Bun.serve({
+    hostname: options.hostname,
+    port: options.port,
+    http2: true,
+    tls: { cert: options.cert, key: options.key, minVersion: TLS_1_3 },
+    idleTimeout: IDLE_SECONDS,
+    maxRequestBodySize: MAX_BODY_BYTES,
+    development: false, // otherwise errors are pages with source code
+    fetch: handler,
+  });
+  return {
+    port: server.port,
+    close: () => server.stop(),
+    cut: () => void server.stop(true),
+  };
+}
+
+function listenCanary(): Canary {
+  const certificate = { cert: CANARY_CERTIFICATE, key: CANARY_KEY_NOT_A_SECRET };
+  const where = { hostname: "127.0.0.1", port: 0, drainMs: 0 };
+  const listener = listen({ ...certificate, ...where }, () => Promise.resolve(new Response()));
+  return { port: listener.port, close: () => listener.cut() };
+}

@@ -1,0 +1,106 @@
+/**
+ * Postern on Deno: HTTP/2 and HTTP/1.1 over TLS.
+ *
+ * Deno lets nobody choose TLS versions: rustls offers 1.3 and 1.2, the latter with ECDHE and AEAD suites only.
+ *
+ * @example Serve on localhost
+ * ```ts ignore
+ * import { serve } from "@postern/rpc/deno";
+ *
+ * await using serving = await serve(server, { cert, key });
+ * console.log(`Listening on ${serving.url}`);
+ * await serving.finished;
+ * ```
+ *
+ * @module
+ */
+import { assertCanaryRefused, type Canary } from "./canary.ts";
+import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
+import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
+import { answer, checkServeOptions, createServing, type Listener } from "./serving.ts";
+
+export type * from "./runtime.ts";
+
+/**
+ * Serves over TLS, HTTP/2 where the client speaks it.
+ *
+ * Needs `--allow-net` for the address and for 127.0.0.1 (see {@linkcode assertCertificateVerification}).
+ *
+ * @param server What answers requests.
+ * @param options The certificate, the key and where to listen.
+ * @returns The listening server; dispose it to drain it.
+ * @throws {TypeError} Without a certificate or a key.
+ * @throws {Error} When this process does not verify certificates.
+ */
+export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
+  const checked = checkServeOptions(options);
+  await assertCertificateVerification();
+  return createServing(server, listen(checked, (request) => answer(server, request)), checked);
+}
+
+/**
+ * A `fetch` that trusts more authorities than Deno does.
+ *
+ * Deno trusts Mozilla's list unless `DENO_TLS_CA_STORE`, `DENO_CERT` or `NODE_EXTRA_CA_CERTS` say otherwise.
+ *
+ * @param options Whom to trust.
+ * @returns The fetch; dispose it to close its connections.
+ * @throws {TypeError} For text that is not a certificate as PEM.
+ */
+export function createFetch(options: FetchOptions = {}): RuntimeFetch {
+  const client = Deno.createHttpClient({ caCerts: checkCaCerts(options) });
+  return createRuntimeFetch((input, init) => fetch(input, { ...init, client }), () => client.close());
+}
+
+/**
+ * Proves that this process refuses a certificate nobody signed; {@linkcode serve} calls it first.
+ *
+ * It finds `--unsafely-ignore-certificate-errors` for all hosts or for 127.0.0.1; a list of other hosts shows nowhere.
+ *
+ * @throws {Error} When verification is off, or when that cannot be found out: a missing permission, a proxy.
+ */
+export function assertCertificateVerification(): Promise<void> {
+  return assertCanaryRefused({
+    listen: listenCanary,
+    // rustls names every reason to refuse a certificate by this prefix, and nothing else; Deno has no code for it.
+    refusedCertificate: (error) => error instanceof Error && causes(error).includes("invalid peer certificate"),
+    fix: "start it without --unsafely-ignore-certificate-errors",
+  });
+}
+
+type Handler = (request: Request) => Promise<Response>;
+
+function listen(options: Required<ServeOptions>, handler: Handler): Listener {
+  const cutting = new AbortController();
+  const server = Deno.serve({
+    hostname: options.hostname,
+    port: options.port,
+    cert: options.cert,
+    key: options.key,
+    signal: cutting.signal,
+    onListen() {}, // the default prints a line
+  }, handler);
+  return {
+    port: server.addr.port,
+    close: () => server.shutdown(),
+    cut: () => cutting.abort(),
+  };
+}
+
+function listenCanary(): Canary {
+  const certificate = { cert: CANARY_CERTIFICATE, key: CANARY_KEY_NOT_A_SECRET };
+  const where = { hostname: "127.0.0.1", port: 0, drainMs: 0 };
+  const listener = listen({ ...certificate, ...where }, () => Promise.resolve(new Response()));
+  return {
+    port: listener.port,
+    close() {
+      listener.cut();
+      return listener.close();
+    },
+  };
+}
+
+function causes(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}\n${causes(error.cause)}` : error.message;
+}

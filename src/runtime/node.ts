@@ -1,0 +1,102 @@
+/**
+ * Postern on Node: HTTP/2 and HTTP/1.1 over TLS 1.3.
+ *
+ * Over HTTP/1.1 Node gives a request five minutes to arrive, its body included; longer client streams need HTTP/2.
+ *
+ * @example Serve on localhost
+ * ```ts ignore
+ * import { serve } from "@postern/rpc/node";
+ *
+ * const serving = await serve(server, { cert, key });
+ * console.log(`Listening on ${serving.url}`);
+ * await serving.finished;
+ * ```
+ *
+ * @module
+ */
+import { env } from "node:process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import * as tls from "node:tls";
+import { Agent } from "undici";
+import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
+import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
+import { listenOnNode } from "./node_listener.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
+import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
+import { answer, checkServeOptions, createServing } from "./serving.ts";
+
+export type * from "./runtime.ts";
+
+/**
+ * Serves over TLS 1.3, HTTP/2 where the client speaks it.
+ *
+ * @param server What answers requests.
+ * @param options The certificate, the key and where to listen.
+ * @returns The listening server; dispose it to drain it.
+ * @throws {TypeError} Without a certificate or a key.
+ * @throws {Error} When this process does not verify certificates.
+ */
+export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
+  const checked = checkServeOptions(options);
+  await assertCertificateVerification();
+  return createServing(server, await listenOnNode(checked, (request) => answer(server, request)), checked);
+}
+
+/**
+ * A `fetch` that trusts more authorities than Node does.
+ *
+ * Certificates are verified even when `NODE_TLS_REJECT_UNAUTHORIZED=0` is set. Node trusts Mozilla's list and
+ * `NODE_EXTRA_CA_CERTS`; Node 20 can add authorities to these two only, not to `--use-openssl-ca`.
+ *
+ * @param options Whom to trust.
+ * @returns The fetch; dispose it to close its connections.
+ * @throws {TypeError} For text that is not a certificate as PEM.
+ */
+export function createFetch(options: FetchOptions = {}): RuntimeFetch {
+  const caCerts = checkCaCerts(options);
+  // Made once: parsing the whole list takes 40 ms, which would otherwise be paid at each connection.
+  const secureContext = caCerts.length > 0 ? tls.createSecureContext({ ca: [...ownCaCerts(), ...caCerts] }) : undefined;
+  const agent = new Agent({ connect: { secureContext, rejectUnauthorized: true } });
+  // Node's own fetch, for responses that are instances of the global Response; undici's fetch has a class of its own.
+  const send = (input: Request | URL | string, init?: RequestInit) =>
+    fetch(input, { ...init, dispatcher: agent } as RequestInit);
+  return createRuntimeFetch(send, () => void agent.close());
+}
+
+/**
+ * Proves that this process refuses a certificate nobody signed; {@linkcode serve} calls it first.
+ *
+ * @throws {Error} When verification is off, or when that cannot be found out, as behind a proxy.
+ */
+export function assertCertificateVerification(): Promise<void> {
+  return assertCanaryRefused({
+    listen: listenCanary,
+    refusedCertificate: isUntrustedCode,
+    fix: "start it without NODE_TLS_REJECT_UNAUTHORIZED=0",
+  });
+}
+
+/** Whom Node trusts, which `ca` would replace. */
+function ownCaCerts(): readonly string[] {
+  // From Node 22.15; before it, the list leaves out what the environment adds.
+  const { getCACertificates } = tls as Partial<typeof tls>;
+  if (getCACertificates) return getCACertificates("default");
+  const extra = env.NODE_EXTRA_CA_CERTS;
+  return extra ? [...tls.rootCertificates, readFileSync(extra, "utf8")] : tls.rootCertificates;
+}
+
+async function listenCanary(): Promise<Canary> {
+  const server = createServer({ cert: CANARY_CERTIFICATE, key: CANARY_KEY_NOT_A_SECRET }, (_, response) => {
+    response.end();
+  });
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}

@@ -1,0 +1,109 @@
+import { getRequestListener } from "@hono/node-server";
+import { createSecureServer, Http2ServerResponse, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import type { CheckedServeOptions, Listener } from "./serving.ts";
+
+const IDLE_MS = 60_000;
+/** A client that has sent half a handshake or half a header for this long is holding the connection, not using it. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 300_000;
+const CHECK_MS = 2_000;
+const MAX_HEADER_BYTES = 16 * 1024;
+/** Node's default is no limit at all, so that one connection could open every call a server has memory for. */
+const MAX_STREAMS = 256;
+/** With the default window of 64 KiB an upload waits for a delayed acknowledgement of TCP, 40 ms, at each 64 KiB. */
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
+/** Bounds what a connection may hold; Node's 10 resets honest calls once some dozens of them carry large messages. */
+const MAX_CONNECTION_MEGABYTES = 64;
+
+/**
+ * Listens with `node:http2` for HTTP/2 and HTTP/1.1 over TLS 1.3.
+ *
+ * @param options Where and with what certificate.
+ * @param handler Answers one request and never throws.
+ * @returns The listener.
+ */
+export async function listenOnNode(
+  options: CheckedServeOptions,
+  handler: (request: Request) => Promise<Response>,
+): Promise<Listener> {
+  const server = createSecureServer({
+    cert: options.cert,
+    key: options.key,
+    minVersion: "TLSv1.3",
+    allowHTTP1: true,
+    handshakeTimeout: HEADERS_MS,
+    maxSessionMemory: MAX_CONNECTION_MEGABYTES,
+    settings: {
+      maxConcurrentStreams: MAX_STREAMS,
+      maxHeaderListSize: MAX_HEADER_BYTES,
+      initialWindowSize: STREAM_WINDOW_BYTES,
+    },
+  });
+  // What node:https takes as options, node:http2 reads as properties (Http2SecureServer in lib/internal/http2/core.js).
+  Object.assign(server, {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: HEADERS_MS,
+    requestTimeout: REQUEST_MS,
+    keepAliveTimeout: IDLE_MS,
+    connectionsCheckingInterval: CHECK_MS,
+  });
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  let closing = false;
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    closeWhenIdle(session);
+  });
+  const listener = getRequestListener(handler, { overrideGlobalObjects: false });
+  server.on("request", (incoming, outgoing) => {
+    if (!(outgoing instanceof Http2ServerResponse)) {
+      // HTTP/1.1 has no GOAWAY: a connection whose last response announced no end would stay open until it idles out.
+      const response = outgoing as { shouldKeepAlive: boolean; once(event: "close", then: () => void): void };
+      if (closing) response.shouldKeepAlive = false;
+      response.once("close", () => closing && setImmediate(() => closeIdleConnections(server)));
+    }
+    void listener(incoming, outgoing);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject).listen(options.port, options.hostname, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close() {
+      closing = true;
+      for (const session of sessions) session.close();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** Ends a session that carries nothing; Node's own session timeout also ends one whose streams are merely quiet. */
+function closeWhenIdle(session: ServerHttp2Session): void {
+  let open = 0;
+  session.on("stream", (stream) => {
+    open++;
+    stream.once("close", () => open--);
+  });
+  session.setTimeout(IDLE_MS, () => {
+    if (open === 0) session.close();
+  });
+}
+
+/** `close()` calls it too, but only for connections that are idle at that moment. */
+function closeIdleConnections(server: object): void {
+  (server as { closeIdleConnections?(): void }).closeIdleConnections?.();
+}

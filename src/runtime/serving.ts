@@ -1,0 +1,103 @@
+import type { FetchServer, ServeOptions, Serving } from "./runtime.ts";
+
+/** A runtime's listener. */
+export interface Listener {
+  /** The port it listens on. */
+  readonly port: number;
+  /** Stops accepting, closes idle connections and settles when the last request is answered. */
+  close(): Promise<void>;
+  /** Closes every connection, answered or not; {@linkcode Listener.close} settles after it. */
+  cut(): void;
+}
+
+/** {@linkcode ServeOptions} with every default filled in. */
+export type CheckedServeOptions = Required<ServeOptions>;
+
+/**
+ * Fills in the defaults and refuses what cannot be served.
+ *
+ * @param options The caller's options.
+ * @returns A complete copy.
+ * @throws {TypeError} Without a certificate or a key.
+ * @throws {RangeError} For a port or a drain time out of range.
+ */
+export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
+  const { cert, key, port = 8443, hostname = "127.0.0.1", drainMs = 10_000 } = options;
+  requirePem(cert, "cert", "CERTIFICATE");
+  requirePem(key, "key", "PRIVATE KEY");
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError(`Cannot serve: "port" must be an integer from 0 to 65535`);
+  }
+  // setTimeout treats a longer delay as 1 ms, which would cut calls instead of waiting for them.
+  if (!(drainMs >= 0 && drainMs <= 0x7fff_ffff)) {
+    throw new RangeError(`Cannot serve: "drainMs" must be from 0 to ${0x7fff_ffff}`);
+  }
+  return { cert, key, port, hostname, drainMs };
+}
+
+function requirePem(value: unknown, name: string, label: string): void {
+  if (typeof value === "string" && value.includes("-----BEGIN ") && value.includes(`${label}-----`)) return;
+  throw new TypeError(
+    `Cannot serve without TLS: "${name}" must be a ${label.toLowerCase()} as PEM text; ` +
+      "for development, `deno run -A tools/dev_ca.ts` makes one",
+  );
+}
+
+/**
+ * Answers a request, whatever the server does.
+ *
+ * @param server The server.
+ * @param request The request.
+ * @returns The server's response, or an empty 500 when it throws: runtimes put the error, or a page about it, there.
+ */
+export async function answer(server: FetchServer, request: Request): Promise<Response> {
+  try {
+    return await server.fetch(request);
+  } catch (error) {
+    // A handler that fails because its client went away has nothing to report.
+    if (!request.signal.aborted) console.error("Cannot answer a request: the server's fetch threw", error);
+    return new Response(null, { status: 500 });
+  }
+}
+
+/**
+ * Joins a server and its listener.
+ *
+ * @param server The server, disposed before the listener.
+ * @param listener The listener.
+ * @param options Where it listens and how long it drains.
+ * @returns What `serve` returns.
+ */
+export function createServing(server: FetchServer, listener: Listener, options: CheckedServeOptions): Serving {
+  let finish: () => void;
+  const finished = new Promise<void>((resolve) => finish = resolve);
+  let draining: Promise<void> | undefined;
+  return {
+    url: `https://${reachableHost(options.hostname)}:${listener.port}`,
+    port: listener.port,
+    hostname: options.hostname,
+    finished,
+    [Symbol.asyncDispose]: () => draining ??= drain(server, listener, options.drainMs).finally(() => finish()),
+  };
+}
+
+async function drain(server: FetchServer, listener: Listener, drainMs: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      listener.cut();
+      resolve();
+    }, drainMs);
+  });
+  try {
+    await Promise.race([server[Symbol.asyncDispose]?.(), late]);
+  } finally {
+    await listener.close().finally(() => clearTimeout(timer));
+  }
+}
+
+/** `localhost` is in every development certificate, and a wildcard address is no destination. */
+function reachableHost(hostname: string): string {
+  if (["127.0.0.1", "::1", "0.0.0.0", "::", "localhost"].includes(hostname)) return "localhost";
+  return hostname.includes(":") ? `[${hostname}]` : hostname;
+}

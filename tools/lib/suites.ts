@@ -1,0 +1,98 @@
+// The test suites: the same portable tests on four runtimes, and on Deno also those that only it can run.
+
+import { BUN_VERSION, WORKERD_VERSION } from "../versions.ts";
+import { countJUnit, NOTHING, type Tally } from "./junit.ts";
+import { deno, type Outcome, run } from "./process.ts";
+import { nothing, type Step, type StepResult, suiteResult } from "./step.ts";
+import { findTests } from "./tests.ts";
+
+const OUT = ".dev/tests";
+
+/** The suites, in the order in which they run. */
+export const SUITES: readonly Step[] = [
+  suite("deno", "all tests on Deno", onDeno),
+  suite("bun", "the portable tests on Bun", onBun),
+  suite("node", "the portable tests on Node", onNode),
+  suite("workerd", "the portable tests in workerd", onWorkerd),
+];
+
+type RunSuite = (reportPath: string) => Promise<StepResult>;
+
+function suite(name: string, purpose: string, runSuite: RunSuite): Step {
+  return { name, purpose, run: () => runSuite(`${OUT}/${name}.xml`) };
+}
+
+async function onDeno(report: string): Promise<StepResult> {
+  const { all } = await findTests();
+  if (all.length === 0) return nothing("There are no tests");
+  // The step "types" has type-checked them.
+  return await reported(
+    report,
+    () => deno("test", "--allow-all", "--no-prompt", "--no-check", "--reporter=dot", `--junit-path=${report}`, ...all),
+  );
+}
+
+async function onBun(report: string): Promise<StepResult> {
+  const { portable } = await findTests();
+  if (portable.length === 0) return nothing("There are no portable tests");
+  const files = portable.map((path) => `./${path}`);
+  const args = [
+    "-y",
+    `bun@${BUN_VERSION}`,
+    "test",
+    "--only-failures",
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+    ...files,
+  ];
+  return await reported(report, () => run("npx", { args }));
+}
+
+async function onNode(report: string): Promise<StepResult> {
+  const { portable } = await findTests();
+  if (portable.length === 0) return nothing("There are no portable tests");
+  const bundled = await bundle("node");
+  if (bundled.code !== 0) return suiteResult(bundled, NOTHING);
+  const files = portable.map((path) => `${OUT}/node/${path.replace(/^tests\/(.*)\.ts$/, "$1.mjs")}`);
+  const args = [
+    "--enable-source-maps",
+    "--test",
+    "--test-concurrency=2",
+    "--test-reporter=junit",
+    `--test-reporter-destination=${report}`,
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    ...files,
+  ];
+  return await reported(report, () => run("node", { args }));
+}
+
+async function onWorkerd(): Promise<StepResult> {
+  const { portable } = await findTests();
+  if (portable.length === 0) return nothing("There are no portable tests");
+  const bundled = await bundle("workerd");
+  if (bundled.code !== 0) return suiteResult(bundled, NOTHING);
+  const args = ["-y", `workerd@${WORKERD_VERSION}`, "test", "tests/workerd/test.capnp"];
+  const outcome = await run("npx", { args });
+  return suiteResult(outcome, readSummary(outcome.output));
+}
+
+function bundle(target: "node" | "workerd"): Promise<Outcome> {
+  return deno("run", "--allow-all", "tools/bundle_tests.ts", target);
+}
+
+// The report of an earlier run must not be taken for this one's.
+async function reported(path: string, runTests: () => Promise<Outcome>): Promise<StepResult> {
+  await Deno.mkdir(OUT, { recursive: true });
+  await Deno.remove(path).catch(() => {});
+  const outcome = await runTests();
+  const xml = await Deno.readTextFile(path).catch(() => "");
+  return suiteResult(outcome, countJUnit(xml));
+}
+
+// The last line of tests/workerd/node_test_shim.ts.
+function readSummary(output: string): Tally {
+  const match = /^workerd: (\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(output);
+  const [passed = 0, failed = 0, skipped = 0] = match?.slice(1).map(Number) ?? [];
+  return { passed, failed, skipped };
+}

@@ -1,7 +1,7 @@
 import { type Middleware, type Transport, wrap } from "./call.ts";
 import type { Method, MethodDeclaration, MethodDeclarations, Received, Sent, Service, Stream } from "./contract.ts";
 import { assertLimit, MAX_TIMER } from "./limits.ts";
-import { RpcError } from "./rpc_error.ts";
+import { CANCELED, DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
 import { check, mismatch } from "./schema.ts";
 
 /** What one call asks for beyond the client's own settings. */
@@ -82,8 +82,8 @@ function unary(method: Method, transport: Transport, defaultTimeoutMs: number): 
     if (input.issues) throw new RpcError("invalid_argument", mismatch("The message", input.issues));
     const timeoutMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
     const { signal } = options ?? {};
-    if (signal?.aborted) throw new RpcError("canceled", "The call was canceled", { cause: signal.reason });
-    if (!(timeoutMs > 0)) throw new RpcError("deadline_exceeded", "The call's deadline is over");
+    if (signal?.aborted) throw new RpcError("canceled", CANCELED, { cause: signal.reason });
+    if (!(timeoutMs > 0)) throw new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
     const reply = await transport(signal ? { method, message, timeoutMs, signal } : { method, message, timeoutMs });
     const output = await check(method.validateOutput, reply.message);
     if (output.issues) throw new RpcError("internal", mismatch("The answer", output.issues), { received: true });

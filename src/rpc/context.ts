@@ -1,6 +1,6 @@
 import type { Method } from "./contract.ts";
 import type { Log } from "./log.ts";
-import { RpcError } from "./rpc_error.ts";
+import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
 
 /** What a handler is told of the call beside its message. */
 export interface Context {
@@ -102,7 +102,7 @@ export class CallContext implements Context {
 
   /** The time is up: tells the handler, and makes the error for the caller. */
   expire(): RpcError {
-    const error = new RpcError("deadline_exceeded", "The call took longer than its deadline");
+    const error = new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
     this.#controller?.abort(error);
     return error;
   }

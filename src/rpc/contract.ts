@@ -166,8 +166,10 @@ function bind(service: string, name: string, declared: MethodDeclaration): Metho
   }
   const { input, output, options } = declared;
   const label = `${service}/${name}`;
-  const inputSchema = assertStrict(label, "input", schemaOf(input));
-  const outputSchema = assertStrict(label, "output", schemaOf(output));
+  const inputSchema = schemaOf(input);
+  const outputSchema = schemaOf(output);
+  assertStrict(label, "input", inputSchema);
+  assertStrict(label, "output", outputSchema);
   for (const [code, details] of Object.entries(options.errors ?? {})) assertStrict(label, `errors.${code}`, details);
   return Object.freeze({
     input,

@@ -11,7 +11,7 @@ import { readBody } from "./http_body.ts";
 import type { Method } from "./contract.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
-import { type RpcCode, RpcError } from "./rpc_error.ts";
+import { CANCELED, DEADLINE_EXCEEDED, type RpcCode, RpcError } from "./rpc_error.ts";
 
 /** How calls are made over HTTP. */
 export interface FetchTransportOptions {
@@ -65,15 +65,13 @@ export function fetchTransport(url: string | URL, options: FetchTransportOptions
   };
 }
 
-function baseOf(url: URL): string {
-  if (url.protocol !== "https:") {
+function baseOf({ protocol, username, password, search, hash, origin, pathname }: URL): string {
+  if (protocol !== "https:" || username || password || search || hash) {
     throw new TypeError(
-      `Cannot make calls over "${url.protocol}": only "https:" is allowed, there is no plaintext mode`,
+      `Cannot make calls to this "${protocol}" URL: it must be "https:", without credentials, query or fragment`,
     );
   }
-  if (url.username || url.password) throw new TypeError("Cannot make calls: the URL must not hold credentials");
-  if (url.search || url.hash) throw new TypeError("Cannot make calls: the URL must not have a query or a fragment");
-  return url.origin + url.pathname.replace(/\/$/, "");
+  return origin + pathname.replace(/\/$/, "");
 }
 
 interface Sending {
@@ -110,7 +108,7 @@ function coded<Value>(run: () => Value, code: RpcCode): Value {
     return run();
   } catch (cause) {
     if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(code, cause.message, { cause, received: true });
+    throw new RpcError(code, cause.message, { cause, ...RECEIVED });
   }
 }
 
@@ -140,15 +138,15 @@ async function read(response: Response, method: Method, codec: Codec, proof: Pro
 /** Aborts the request when the time is up or the caller cancels, and knows afterwards which it was. */
 function startDeadline({ timeoutMs, signal: outer }: Call) {
   const controller = new AbortController();
-  const abort = (error: RpcError) => controller.abort(error);
-  const expire = () => abort(new RpcError("deadline_exceeded", "The call took longer than its deadline", RECEIVED));
-  const cancel = () => abort(new RpcError("canceled", "The call was canceled", { cause: outer?.reason }));
+  const { signal } = controller;
+  const expire = () => controller.abort(new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED));
+  const cancel = () => controller.abort(new RpcError("canceled", CANCELED, { cause: outer?.reason, ...RECEIVED }));
   const timer = setTimeout(expire, timeoutMs);
-  outer?.addEventListener("abort", cancel, { once: true });
+  outer?.addEventListener("abort", cancel);
   return {
-    signal: controller.signal,
-    error: () => controller.signal.aborted ? controller.signal.reason as RpcError : undefined,
-    end: () => {
+    signal,
+    error: () => signal.aborted ? signal.reason as RpcError : undefined,
+    end() {
       clearTimeout(timer);
       outer?.removeEventListener("abort", cancel);
     },
@@ -158,5 +156,5 @@ function startDeadline({ timeoutMs, signal: outer }: Call) {
 const RECEIVED = { received: true };
 
 function unreachable(cause: unknown): RpcError {
-  return new RpcError("unavailable", "Cannot reach the server", { cause, received: true });
+  return new RpcError("unavailable", "Cannot reach the server", { cause, ...RECEIVED });
 }

@@ -62,6 +62,8 @@ export class RpcError extends Error {
   readonly received: boolean;
 
   /**
+   * Makes the error.
+   *
    * @param code Why the call failed.
    * @param message What the other side may read; no secret, no internal name.
    * @param options The details that travel, and the cause that does not.
@@ -74,3 +76,8 @@ export class RpcError extends Error {
     this.received = options.received ?? false;
   }
 }
+
+/** What a caller whose time is up is told, whichever side found it out. */
+export const DEADLINE_EXCEEDED = "The call took longer than its deadline";
+/** What a caller is told who does not want to know any more. */
+export const CANCELED = "The call was canceled";

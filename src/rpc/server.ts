@@ -9,7 +9,7 @@ import { httpHandler } from "./http_handler.ts";
 import type { Implementation } from "./implement.ts";
 import { assertLimit, type ServerLimits, serverLimits } from "./limits.ts";
 import { type Log, logToConsole } from "./log.ts";
-import { RpcError } from "./rpc_error.ts";
+import { CANCELED, RpcError } from "./rpc_error.ts";
 import { type Endpoint, invoke, replyOf, type ServerCore, traffic } from "./server_core.ts";
 
 /** How a server is built. */
@@ -200,7 +200,7 @@ function untilGone(
   return new Promise((resolve, reject) => {
     const cancel = () => {
       context.outlived ??= reply;
-      reject(new RpcError("canceled", "The call was canceled"));
+      reject(new RpcError("canceled", CANCELED));
     };
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel, { once: true });

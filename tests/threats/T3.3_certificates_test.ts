@@ -20,27 +20,26 @@ const DENO_REASONS: Record<Bad, RegExp> = {
   "self-signed": /invalid peer certificate: UnknownIssuer/,
   "unknown authority": /invalid peer certificate: UnknownIssuer/,
 };
-/** A worker learns only that its fetch failed; workerd writes the reason to stderr. */
-const WORKERD_REASONS: Record<Bad, RegExp> = {
-  "wrong host": /refused/,
-  expired: /refused/,
-  "self-signed": /refused/,
-  "unknown authority": /refused/,
-};
+/** workerd uses the TLS library that Deno uses. */
 const REASONS: Record<RuntimeName, Record<Bad, RegExp>> = {
   deno: DENO_REASONS,
   bun: NODE_REASONS,
   node: NODE_REASONS,
-  workerd: WORKERD_REASONS,
+  workerd: DENO_REASONS,
 };
 
 for (const runtime of RUNTIMES) {
   test(`T3.3 createFetch() on ${runtime} refuses every bad certificate beside an honest one`, async () => {
     await using servers = await startServers();
     await using launcher = await createLauncher();
-    const { get } = await launcher.runClient(runtime, { caCerts: [servers.ca], get: servers.urls });
+    const { get, stderr } = await launcher.runClient(runtime, { caCerts: [servers.ca], get: servers.urls });
     assert.equal(get.honest, "answered 204");
-    for (const bad of BAD) assert.match(get[bad], REASONS[runtime][bad], bad);
+    // A worker learns only that its fetch failed; workerd writes the reason to stderr, here in the order of BAD.
+    const written = stderr.split("\n").filter((line) => line.includes("TLS handshake failed"));
+    for (const [index, bad] of BAD.entries()) {
+      assert.match(get[bad], /^refused /, bad);
+      assert.match(runtime === "workerd" ? written[index] : get[bad], REASONS[runtime][bad], bad);
+    }
     assert.deepEqual(servers.answered, ["honest"], "no request went to a server with a bad certificate");
   });
 }
@@ -97,15 +96,14 @@ for (const runtime of ADAPTED) {
       /Certificate verification is off: .+ (NODE_TLS_REJECT_UNAUTHORIZED|--unsafely-ignore)/,
     );
   });
+}
 
+// Node's own fetch uses no proxy; canary_test.ts has the other ways in which the question can stay open.
+for (const runtime of ["deno", "bun"] as const) {
   test(`T3.3 serve() on ${runtime} refuses to start while it cannot tell whether verification is on`, async () => {
     await using launcher = await createLauncher();
-    // Nothing listens on port 1, so the canary is not reached; lower case, since Node's fetch knows no proxy.
-    const proxied = {
-      env: { HTTPS_PROXY: "http://127.0.0.1:1", https_proxy: "http://127.0.0.1:1", NO_PROXY: "", no_proxy: "" },
-    };
-    await using program = await launcher.launchServer(runtime, await issueCertificate(), proxied);
-    if (runtime === "node") return await program.line("ready ").then(() => {});
+    const env = { HTTPS_PROXY: "http://127.0.0.1:1", NO_PROXY: "", no_proxy: "" }; // nothing listens on port 1
+    await using program = await launcher.launchServer(runtime, await issueCertificate(), { env });
     assert.notEqual((await program.status).code, 0);
     assert.match(program.stderr(), /Cannot check that this process verifies certificates.+NO_PROXY=127\.0\.0\.1/);
   });

@@ -106,10 +106,16 @@ function listen(options: Required<ServeOptions>, handler: Handler): Listener {
     development: false, // otherwise errors are pages with source code
     fetch: handler,
   });
+  // In Bun 1.4.5 a stop() beside a stop(true) never settles, and a process that waits for it ends without another word.
+  let onCut: () => void;
+  const wasCut = new Promise<void>((resolve) => onCut = resolve);
   return {
     port: server.port,
-    close: () => server.stop(),
-    cut: () => void server.stop(true),
+    close: () => Promise.race([server.stop(), wasCut]),
+    cut() {
+      void server.stop(true);
+      onCut();
+    },
   };
 }
 

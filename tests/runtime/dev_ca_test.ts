@@ -1,3 +1,4 @@
+import "reflect-metadata"; // @peculiar/x509 2 needs it loaded first
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as x509 from "@peculiar/x509";

@@ -43,7 +43,8 @@ export interface Program extends AsyncDisposable {
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PROGRAMS = `${ROOT}tests/runtime/programs`;
 const PACKAGES = { bun: "bun@1.4.5", workerd: "workerd@1.20261117.1" } as const;
-const LINE_MS = 30_000;
+/** A program that hangs is killed, so that the test that waits for it fails by name. */
+const LIFE_MS = 20_000;
 
 /** What a client program printed. */
 export interface ClientResult extends ClientOutput {
@@ -184,6 +185,7 @@ function run(command: string, args: readonly string[], options: LaunchOptions): 
   let stdout = "";
   let stderr = "";
   let changed = Promise.withResolvers<void>();
+  const timer = setTimeout(() => process.kill("SIGKILL"), LIFE_MS);
   const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>, add: (text: string) => void) => {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
       add(text);
@@ -195,23 +197,17 @@ function run(command: string, args: readonly string[], options: LaunchOptions): 
     read(process.stdout, (text) => stdout += text),
     read(process.stderr, (text) => stderr += text),
     process.status,
-  ]).then(([, , status]) => status);
+  ]).then(([, , status]) => status).finally(() => clearTimeout(timer));
   return {
     status: ended,
     terminate: () => process.kill("SIGTERM"),
     stderr: () => stderr,
     async line(prefix) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<true>((resolve) => timer = setTimeout(resolve, LINE_MS, true));
-      try {
-        for (let over = false;;) {
-          const line = stdout.split("\n").slice(0, -1).find((text) => text.startsWith(prefix));
-          if (line !== undefined) return line.slice(prefix.length);
-          if (over) throw new Error(`No line "${prefix}" from ${command}: ${stdout}${stderr}`);
-          over = await Promise.race([changed.promise.then(() => false), ended.then(() => true), late]);
-        }
-      } finally {
-        clearTimeout(timer);
+      for (let over = false;;) {
+        const line = stdout.split("\n").slice(0, -1).find((text) => text.startsWith(prefix));
+        if (line !== undefined) return line.slice(prefix.length);
+        if (over) throw new Error(`No line "${prefix}" from ${command}: ${stdout}${stderr}`);
+        over = await Promise.race([changed.promise.then(() => false), ended.then(() => true)]);
       }
     },
     async [Symbol.asyncDispose]() {

@@ -1,0 +1,4 @@
+import { serve } from "../../../src/runtime/deno.ts";
+import { runTarget } from "./target.ts";
+
+await runTarget(serve);

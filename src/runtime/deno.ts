@@ -25,6 +25,8 @@ export type * from "./runtime.ts";
 /**
  * Serves over TLS, HTTP/2 where the client speaks it.
  *
+ * A server without a disposal of its own loses, when drained, HTTP/1.1 requests whose body is still arriving.
+ *
  * Needs `--allow-net` for the address and for 127.0.0.1 (see {@linkcode assertCertificateVerification}).
  *
  * @param server What answers requests.

@@ -1,5 +1,5 @@
 import { getRequestListener } from "@hono/node-server";
-import { createSecureServer, Http2ServerResponse, type ServerHttp2Session } from "node:http2";
+import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { CheckedServeOptions, Listener } from "./serving.ts";
 
@@ -64,12 +64,9 @@ export async function listenOnNode(
   });
   const listener = getRequestListener(handler, { overrideGlobalObjects: false });
   server.on("request", (incoming, outgoing) => {
-    if (!(outgoing instanceof Http2ServerResponse)) {
-      // HTTP/1.1 has no GOAWAY: a connection whose last response announced no end would stay open until it idles out.
-      const response = outgoing as { shouldKeepAlive: boolean; once(event: "close", then: () => void): void };
-      if (closing) response.shouldKeepAlive = false;
-      response.once("close", () => closing && setImmediate(() => closeIdleConnections(server)));
-    }
+    // Closing sends HTTP/2 a GOAWAY, but an HTTP/1.1 connection in use would stay open, idle, after its response.
+    const response = outgoing as { once(event: "close", then: () => void): void };
+    response.once("close", () => closing && setImmediate(() => closeIdleConnections(server)));
     void listener(incoming, outgoing);
   });
   await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,6 @@
-/** The calls of the programs; stand-ins of the same shape until the real client takes their place. */
+/** The calls of the programs: a Postern client's, and beside them requests that show how bodies travel. */
+import { anonymous, cbor, createClient, fetchTransport, RpcError } from "@postern/rpc";
+import { Sampler } from "./app.ts";
 
 /** How a runtime sends a request. */
 export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
@@ -15,7 +17,55 @@ export async function runCalls(fetch: Fetch, url: string): Promise<Record<string
     get: await attempt(() => get(fetch, url)),
     post: await attempt(() => post(fetch, url)),
     stream: await attempt(() => stream(fetch, url)),
+    rpc: await attempt(() => hello(fetch, url)),
+    rpcCbor: await attempt(() => mirror(fetch, url)),
+    rpcError: await attempt(() => fail(fetch, url)),
+    rpcDeadline: await attempt(() => deadline(fetch, url)),
+    rpcRefusal: await attempt(() => refusal(fetch, url)),
   };
+}
+
+const clientOf = (fetch: Fetch, url: string, codec?: ReturnType<typeof cbor>) =>
+  createClient(Sampler, fetchTransport(url, { prover: anonymous(), fetch, ...(codec && { codec }) }));
+
+async function hello(fetch: Fetch, url: string): Promise<unknown> {
+  const { text } = await clientOf(fetch, url).hello({ name: "Zoë 👋" });
+  return text === "Hello, Zoë 👋!" || text;
+}
+
+async function mirror(fetch: Fetch, url: string): Promise<unknown> {
+  const sent = { bytes: Uint8Array.of(0, 255), at: new Date(1_234_567_890_123), big: 2n ** 70n };
+  const got = await clientOf(fetch, url, cbor()).mirror(sent);
+  return got.big === sent.big && got.at.getTime() === sent.at.getTime() && `${got.bytes}` === "0,255" || got;
+}
+
+async function fail(fetch: Fetch, url: string): Promise<unknown> {
+  const error = await errorOf(clientOf(fetch, url).fail({}));
+  const whole = error.code === "out_of_range" && error.message === "There are not that many" && error.correlationId;
+  return whole && JSON.stringify(error.details) === '{"left":3}' || error;
+}
+
+async function deadline(fetch: Fetch, url: string): Promise<unknown> {
+  const error = await errorOf(clientOf(fetch, url).wait({}, { timeoutMs: 50 }));
+  return error.code === "deadline_exceeded" || error;
+}
+
+/** A bad message past the client's own check, and the connection is good for another call. */
+async function refusal(fetch: Fetch, url: string): Promise<unknown> {
+  const init = { method: "POST", headers: { "content-type": "application/json" }, body: '{"name":"a","name":"b"}' };
+  const response = await fetch(`${url}/sampler.v1/hello`, init);
+  const { code } = await response.json();
+  return response.status === 400 && code === "invalid_argument" && await hello(fetch, url) || response.status;
+}
+
+async function errorOf(call: Promise<unknown>): Promise<RpcError> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof RpcError) return error;
+    throw error;
+  }
+  throw new Error("the call did not fail");
 }
 
 async function get(fetch: Fetch, url: string): Promise<unknown> {

@@ -9,7 +9,10 @@ import { createApp } from "./app.ts";
  * @param serve The runtime's `serve`.
  */
 export async function runServer(serve: (app: FetchServer, options: ServeOptions) => Promise<Serving>): Promise<void> {
-  const serving = await serve(createApp(), JSON.parse(process.argv[2]));
+  const app = createApp();
+  // The listener alone must drain a server that has no disposal of its own.
+  const server = process.env.WITHOUT_DISPOSAL ? { fetch: app.fetch } : app;
+  const serving = await serve(server, JSON.parse(process.argv[2]));
   const drain = async () => {
     process.off("SIGTERM", drain);
     const disposed = serving[Symbol.asyncDispose]();

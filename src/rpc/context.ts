@@ -1,5 +1,5 @@
 import type { Method } from "./contract.ts";
-import type { Log } from "./log.ts";
+import { type Log, note } from "./log.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
 
 /** What a handler is told of the call beside its message. */
@@ -76,6 +76,7 @@ export class CallContext implements Context {
     const waiting = this.#waiter.signal;
     const cancel = () => controller.abort(new RpcError("canceled", "The caller is gone"));
     if (waiting?.aborted) cancel();
+    if (this.remainingMs === 0) this.expire();
     waiting?.addEventListener("abort", cancel, { once: true });
     this.#forget = () => waiting?.removeEventListener("abort", cancel);
     return controller.signal;
@@ -83,7 +84,7 @@ export class CallContext implements Context {
 
   log(event: string, fields?: Readonly<Record<string, unknown>>): void {
     const method = this.method.path.slice(1);
-    this.#log({ level: "info", event, correlationId: this.correlationId, method, fields: fields ?? {} });
+    note(this.#log, { level: "info", event, correlationId: this.correlationId, method, fields: fields ?? {} });
   }
 
   call<Client extends object>(client: Client): Client {

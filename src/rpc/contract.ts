@@ -109,7 +109,7 @@ export function rpc<Input extends Messages, Output extends Messages>(
   output: Output,
   options: MethodOptions = {},
 ): MethodDeclaration<Input, Output> {
-  return { input, output, options };
+  return { input, output, options: Object.freeze({ ...options }) };
 }
 
 /**

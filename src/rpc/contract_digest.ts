@@ -48,14 +48,66 @@ function describeMessages(messages: Messages): object {
   if (schema["~standard"].vendor !== "valibot") {
     throw new TypeError("Cannot digest the contract: only Valibot's schemas have a JSON Schema");
   }
-  // What JSON Schema has no word for (dates, big integers, bytes, checks by a function) is told apart by Valibot's name.
-  return toJsonSchema(schema, {
+  return normal(toJsonSchema(schema, {
     typeMode: "input",
     errorMode: "ignore",
-    overrideSchema: ({ valibotSchema, jsonSchema }) => ({ ...jsonSchema, "x-type": valibotSchema.type }),
-    overrideAction: ({ valibotAction, jsonSchema }) => ({
-      ...jsonSchema,
-      "x-actions": [...(jsonSchema as { "x-actions"?: string[] })["x-actions"] ?? [], valibotAction.type],
-    }),
-  });
+    overrideSchema: ({ valibotSchema, jsonSchema }) => ({ ...jsonSchema, ...beyondJsonSchema(valibotSchema) }),
+    overrideAction: ({ valibotAction, jsonSchema }) => withAction(jsonSchema, valibotAction),
+  })) as object;
+}
+
+/** What JSON Schema has no word for (dates, big integers, bytes) is told apart by Valibot's own words. */
+function beyondJsonSchema(schema: { readonly type: string; readonly literal?: unknown; readonly options?: unknown }) {
+  const { type, literal, options } = schema;
+  const values = type === "picklist" ? options : type === "literal" ? [literal] : undefined;
+  return { "x-type": type, ...(values ? { "x-values": data(values) } : {}) };
+}
+
+interface Action {
+  readonly kind: string;
+  readonly type: string;
+  readonly requirement?: unknown;
+}
+
+/** Adds a check or transformation in Valibot's words; one by a function has no other. Documentation is left out. */
+function withAction<JsonSchema extends object & { readonly "x-actions"?: unknown }>(
+  schema: JsonSchema,
+  action: object,
+) {
+  const { kind, type, requirement } = action as Action;
+  if (kind === "metadata") return schema;
+  return { ...schema, "x-actions": [schema["x-actions"] ?? [], [type, data(requirement)]] };
+}
+
+/** The same schema in one spelling: what has no order is ordered, documentation is gone, and values are JSON. */
+function normal(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(normal);
+  if (typeof schema !== "object" || schema === null) return data(schema);
+  const members = Object.entries(schema).filter(([key]) => !DOCUMENTATION.has(key));
+  return Object.fromEntries(members.map(([key, value]) => {
+    if (key === "required") return [key, (value as string[]).toSorted()];
+    if (key === "default" || key === "const" || key === "enum") return [key, data(value)];
+    return [key, NAMED.has(key) ? mapValues(value as object, normal) : normal(value)];
+  }));
+}
+
+const DOCUMENTATION: ReadonlySet<string> = new Set(["$schema", "title", "description", "examples"]);
+
+/** Keywords whose members are named by people, so that a name may look like a keyword. */
+const NAMED: ReadonlySet<string> = new Set(["properties", "patternProperties", "$defs", "definitions"]);
+
+const mapValues = (object: object, map: (value: unknown) => unknown) =>
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value)]));
+
+/** A value as JSON; what JSON cannot carry becomes its type and its text. */
+function data(value: unknown): unknown {
+  if (value === undefined || typeof value === "function") return null;
+  if (Array.isArray(value)) return value.map(data);
+  if (value instanceof Date) return { date: value.getTime() };
+  if (value instanceof RegExp) return { regexp: String(value) };
+  if (typeof value === "object" && value !== null) return mapValues(value, data);
+  if (typeof value === "bigint" || typeof value === "symbol" || Number.isNaN(value)) {
+    return { [typeof value]: String(value) };
+  }
+  return value;
 }

@@ -1,7 +1,15 @@
 import type { CallContext } from "./context.ts";
 import type { Method } from "./contract.ts";
-import { detailsType, requestInfo, unpadded, type WireError, type WireErrorDetail } from "./connect_protocol.ts";
-import type { Log } from "./log.ts";
+import {
+  detailsType,
+  requestInfo,
+  STATUS_OF_CODE,
+  unpadded,
+  type WireError,
+  type WireErrorDetail,
+} from "./connect_protocol.ts";
+import { HttpRefusal } from "./http_head.ts";
+import { type Log, note } from "./log.ts";
 import { RpcError } from "./rpc_error.ts";
 import { validatorOf } from "./schema.ts";
 
@@ -17,6 +25,8 @@ export interface Failure {
   readonly correlationId: string;
   /** The details as the contract has them, for a caller in the same process. */
   readonly details: unknown;
+  /** What HTTP has a status of its own for. */
+  readonly http: Pick<HttpRefusal, "status" | "headers"> | undefined;
 }
 
 /**
@@ -44,30 +54,29 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
     wire: { code, message, details: [requestInfo(correlationId), ...wireDetails(details, code, call.method)] },
     correlationId,
     details,
+    http: known?.http,
   };
 }
 
-function asPublic(thrown: unknown): RpcError | undefined {
+/** What an error says publicly, read once: a hostile one may throw, or answer differently, when it is read. */
+function asPublic(thrown: unknown): Public | undefined {
   try {
-    return thrown instanceof RpcError && !thrown.received ? thrown : undefined;
+    if (!(thrown instanceof RpcError) || thrown.received) return undefined;
+    const { code, message, details, cause } = thrown;
+    const wellFormed = Object.hasOwn(STATUS_OF_CODE, code) && typeof message === "string";
+    const http = thrown instanceof HttpRefusal ? thrown : undefined;
+    return wellFormed ? { code, message, details, cause, http } : undefined;
   } catch {
     return undefined; // a Proxy may throw from instanceof
   }
 }
 
+type Public = Pick<RpcError, "code" | "message" | "details" | "cause"> & Pick<Failure, "http">;
+
 const MASKED = { code: "internal", message: "The call failed inside the service" } as const;
 
-/** A log that throws must not take the answer with it. */
-function note(log: Log, entry: Parameters<Log>[0]): void {
-  try {
-    log(entry);
-  } catch (error) {
-    console.error("The log itself failed", error);
-  }
-}
-
 /** The details as the contract names them for this code; what it does not name does not leave. */
-async function contractDetails(error: RpcError, method: Method): Promise<unknown> {
+async function contractDetails(error: Public, method: Method): Promise<unknown> {
   const schema = method.options.errors?.[error.code];
   if (!schema || error.details === undefined) return undefined;
   try {

@@ -11,7 +11,7 @@ import { readBody } from "./http_body.ts";
 import type { Method } from "./contract.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
-import { CANCELED, DEADLINE_EXCEEDED, type RpcCode, RpcError } from "./rpc_error.ts";
+import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
 
 /** How calls are made over HTTP. */
 export interface FetchTransportOptions {
@@ -56,9 +56,12 @@ export function fetchTransport(url: string | URL, options: FetchTransportOptions
   return async (call) => {
     const deadline = startDeadline(call);
     try {
-      return await exchange(call, { base, prover, codec, send, signal: deadline.signal });
+      return await Promise.race([
+        exchange(call, { base, prover, codec, send, signal: deadline.signal }),
+        deadline.over,
+      ]);
     } catch (cause) {
-      throw deadline.error() ?? (cause instanceof RpcError ? cause : unreachable(cause));
+      throw received(cause);
     } finally {
       deadline.end();
     }
@@ -108,7 +111,7 @@ function coded<Value>(run: () => Value, code: RpcCode): Value {
     return run();
   } catch (cause) {
     if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(code, cause.message, { cause, ...RECEIVED });
+    throw new RpcError(code, cause.message, { cause });
   }
 }
 
@@ -122,30 +125,46 @@ const WITHOUT_AMBIENT_AUTHORITY: RequestInit = {
 async function read(response: Response, method: Method, codec: Codec, proof: Proof): Promise<unknown> {
   const { status, headers } = response;
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    await response.body?.cancel();
-    throw new RpcError("unknown", "Cannot read the answer: it is a redirect, which is never followed", RECEIVED);
+    release(response);
+    throw new RpcError("unknown", "Cannot read the answer: it is a redirect, which is never followed");
   }
   // The length of a compressed body says nothing of what it becomes.
   const length = headers.has("content-encoding") ? null : headers.get("content-length");
-  const body = await readBody(response, length, codec.maxBytes);
+  const body = await readBody(response, length, codec.maxBytes).bytes.catch((error) => {
+    release(response);
+    throw error;
+  });
   if (proof.verify) await proof.verify({ status, headers, body });
   const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0];
   if (status !== 200) throw await receivedError(method, status, mediaType === ERROR_MEDIA_TYPE ? body : undefined);
   if (mediaType === unaryMediaType(codec.name)) return coded(() => codec.decode(body), "internal");
-  throw new RpcError("unknown", "Cannot read the answer: its media type is another", RECEIVED);
+  throw new RpcError("unknown", "Cannot read the answer: its media type is another");
 }
 
-/** Aborts the request when the time is up or the caller cancels, and knows afterwards which it was. */
+/** Lets go of a body that nobody wants; one that is being read, or is gone, is let go of already. */
+function release(response: Response): void {
+  response.body?.cancel().catch(() => {});
+}
+
+/** Ends the exchange when the time is up or the caller cancels, also where what it waits for does not listen. */
 function startDeadline({ timeoutMs, signal: outer }: Call) {
   const controller = new AbortController();
-  const { signal } = controller;
-  const expire = () => controller.abort(new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED));
-  const cancel = () => controller.abort(new RpcError("canceled", CANCELED, { cause: outer?.reason, ...RECEIVED }));
-  const timer = setTimeout(expire, timeoutMs);
+  let giveUp: (error: RpcError) => void;
+  const over = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  const abort = (code: RpcCode, message: string, cause?: unknown) => {
+    const error = new RpcError(code, message, { cause, ...RECEIVED });
+    giveUp(error);
+    controller.abort(error);
+  };
+  const cancel = () => abort("canceled", CANCELED, outer?.reason);
+  const timer = setTimeout(() => abort("deadline_exceeded", DEADLINE_EXCEEDED), timeoutMs);
+  if (outer?.aborted) cancel();
   outer?.addEventListener("abort", cancel);
   return {
-    signal,
-    error: () => signal.aborted ? signal.reason as RpcError : undefined,
+    signal: controller.signal,
+    over,
     end() {
       clearTimeout(timer);
       outer?.removeEventListener("abort", cancel);
@@ -153,8 +172,10 @@ function startDeadline({ timeoutMs, signal: outer }: Call) {
   };
 }
 
-const RECEIVED = { received: true };
-
-function unreachable(cause: unknown): RpcError {
-  return new RpcError("unavailable", "Cannot reach the server", { cause, ...RECEIVED });
+/** What a client throws, marked so that a server which does not catch it does not pass it on. */
+function received(cause: unknown): RpcError {
+  if (!(cause instanceof RpcError)) {
+    return new RpcError("unavailable", "Cannot reach the server", { cause, ...RECEIVED });
+  }
+  return cause.received ? cause : new RpcError(cause.code, cause.message, { cause, ...RECEIVED });
 }

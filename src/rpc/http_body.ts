@@ -1,22 +1,31 @@
 import type { HttpHead } from "./http_head.ts";
 import { RpcError } from "./rpc_error.ts";
 
+/** A body on its way in. */
+export interface Reading {
+  /** The whole body. */
+  readonly bytes: Promise<Uint8Array>;
+  /** Lets go of what has not come yet; a body whose length is declared is the runtime's to let go of. */
+  cancel(): void;
+}
+
 /**
  * Reads a body of at most `maxBytes`.
  *
- * A length that is declared is refused before a byte is read; one that is not is counted while reading.
+ * A length that is declared is refused before a byte is read; one that is not is counted while reading. What goes wrong
+ * on the way is thrown as it comes.
  *
  * @param message The request or response that has the body.
  * @param declaredLength Its `Content-Length`.
  * @param maxBytes The largest body that is taken.
  * @throws {RpcError} `resource_exhausted` over the limit, `invalid_argument` for a length that is no number.
  */
-export function readBody(
-  message: Body,
-  declaredLength: string | null | undefined,
-  maxBytes: number,
-): Promise<Uint8Array> {
-  return declaredLength == null ? readCounted(message.body, maxBytes) : readDeclared(message, declaredLength, maxBytes);
+export function readBody(message: Body, declaredLength: string | null | undefined, maxBytes: number): Reading {
+  if (declaredLength != null) return { bytes: readDeclared(message, declaredLength, maxBytes), cancel: nothing };
+  const reader = message.body?.getReader();
+  if (!reader) return { bytes: Promise.resolve(new Uint8Array()), cancel: nothing };
+  const cancel = () => void reader.cancel().catch(nothing); // the other side decides when that is done
+  return { bytes: readCounted(reader, maxBytes, cancel), cancel };
 }
 
 async function readDeclared(message: Body, declaredLength: string, maxBytes: number): Promise<Uint8Array> {
@@ -29,15 +38,17 @@ async function readDeclared(message: Body, declaredLength: string, maxBytes: num
   return body;
 }
 
-async function readCounted(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<Uint8Array> {
-  if (!body) return new Uint8Array();
-  const reader = body.getReader();
+async function readCounted(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  maxBytes: number,
+  cancel: () => void,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     size += next.value.length;
     if (size > maxBytes) {
-      reader.cancel().catch(() => {}); // not waited for: the other side decides when that is done
+      cancel();
       throw tooLarge(maxBytes);
     }
     chunks.push(next.value);
@@ -51,6 +62,8 @@ async function readCounted(body: ReadableStream<Uint8Array> | null, maxBytes: nu
   }
   return whole;
 }
+
+const nothing = () => {};
 
 function tooLarge(maxBytes: number): RpcError {
   return new RpcError("resource_exhausted", `Cannot read the message: it is over ${maxBytes} bytes`);

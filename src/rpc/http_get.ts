@@ -22,7 +22,7 @@ export function readQuery(
 ): QueryMessage {
   const given = parameters(query ?? "");
   const { message } = given;
-  const codec = codecs.get(unaryMediaType(given.encoding ?? ""));
+  const codec = /^\w+$/.test(given.encoding ?? "") ? codecs.get(unaryMediaType(given.encoding!)) : undefined;
   if (!codec) throw new RpcError("invalid_argument", "Cannot read the query: its encoding is not offered");
   if (message === undefined) throw new RpcError("invalid_argument", "Cannot read the query: it has no message");
   if ((given.connect ?? `v${PROTOCOL_VERSION}`) !== `v${PROTOCOL_VERSION}`) {
@@ -31,7 +31,8 @@ export function readQuery(
   if ((given.compression ?? "identity") !== "identity") {
     throw new RpcError("unimplemented", "Cannot read the query: compression is not supported");
   }
-  const bytes = given.base64 === "1" ? fromBase64Url(message) : new TextEncoder().encode(message);
+  if ((given.base64 ?? "1") !== "1") throw new RpcError("invalid_argument", "Cannot read the query: base64 must be 1");
+  const bytes = given.base64 ? fromBase64Url(message) : new TextEncoder().encode(message);
   const limit = Math.min(codec.maxBytes, maxBytes ?? Infinity);
   if (bytes.length > limit) {
     throw new RpcError("resource_exhausted", `Cannot read the message: it is over ${limit} bytes`);
@@ -44,15 +45,25 @@ const NAMES = ["connect", "encoding", "message", "base64", "compression"] as con
 /** The parameters, each at most once; a name that is not known is refused, as a member of a message is. */
 function parameters(query: string): { readonly [Name in typeof NAMES[number]]?: string } {
   const given: Partial<Record<typeof NAMES[number], string>> = {};
-  for (const [key, value] of new URLSearchParams(query)) {
+  for (const pair of query ? query.split("&") : []) {
+    const [key, ...value] = pair.split("=");
     const name = NAMES.find((each) => each === key);
     if (!name) throw new RpcError("invalid_argument", "Cannot read the query: it has an unknown parameter");
     if (given[name] !== undefined) {
       throw new RpcError("invalid_argument", `Cannot read the query: "${name}" is given twice`);
     }
-    given[name] = value;
+    given[name] = unescaped(value.join("="));
   }
   return given;
+}
+
+/** `URLSearchParams` would replace what is not UTF-8 and say nothing. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch (cause) {
+    throw new RpcError("invalid_argument", "Cannot read the query: it is not UTF-8 in percent encoding", { cause });
+  }
 }
 
 function fromBase64Url(text: string): Uint8Array {

@@ -25,34 +25,29 @@ import { type Endpoint, invoke, type ServerCore } from "./server_core.ts";
  */
 export function httpHandler(core: ServerCore): (request: Request) => Promise<Response> {
   return async (request) => {
-    const exchange: Exchange = { core, request };
+    const exchange: Exchange = { entered: false, endpoint: undefined, context: undefined, admission: undefined };
     try {
       core.traffic.enter();
+      exchange.entered = true;
+      return await answer(core, request, exchange);
     } catch (error) {
-      return await refuse(exchange, error);
-    }
-    try {
-      return await answer(exchange);
-    } catch (error) {
-      return await refuse(exchange, error);
+      return await refuse(core, error, exchange);
     } finally {
       exchange.context?.end();
-      core.traffic.leave(exchange.context);
+      if (exchange.entered) core.traffic.leave(exchange.context);
     }
   };
 }
 
-/** One request on its way; what is not known yet is not set. */
+/** What became known of a request on its way, for when it fails. */
 interface Exchange {
-  readonly core: ServerCore;
-  readonly request: Request;
-  endpoint?: Endpoint | undefined;
-  context?: CallContext | undefined;
-  admission?: Admission;
+  entered: boolean;
+  endpoint: Endpoint | undefined;
+  context: CallContext | undefined;
+  admission: Admission | undefined;
 }
 
-async function answer(exchange: Exchange): Promise<Response> {
-  const { core, request } = exchange;
+async function answer(core: ServerCore, request: Request, exchange: Exchange): Promise<Response> {
   const { path, query } = locate(request.url, core.tlsTerminated);
   const endpoint = exchange.endpoint = core.endpoints.get(path);
   if (!endpoint && !PATH_PATTERN.test(path)) throw notFound();
@@ -62,7 +57,8 @@ async function answer(exchange: Exchange): Promise<Response> {
   const context = exchange.context = endpoint && new CallContext(endpoint.method, deadlineMs, core.log, request);
 
   let raw: Promise<Uint8Array> | undefined;
-  const readOnce = () => raw ??= posted ? receive(exchange, posted, head, deadlineMs) : NO_BODY;
+  const readOnce = () =>
+    raw ??= posted ? receive(core, request, head, maxBytesOf(posted, endpoint), deadlineMs) : NO_BODY;
   const admitted = core.guard.admit({ method: endpoint?.method, request, body: readOnce });
   const admission = exchange.admission = admitted instanceof Promise ? await admitted : admitted;
   if (!endpoint || !context) throw notFound();
@@ -131,16 +127,26 @@ function deadlineOf(head: HttpHead, longestMs: number): number {
   return Math.min(Number(head.timeoutMs), longestMs);
 }
 
+/** How large a message the method takes; one that does not exist takes as much as any. */
+function maxBytesOf(codec: Codec, endpoint: Endpoint | undefined): number {
+  const own = endpoint?.method.options.maxBodyBytes;
+  return own === undefined ? codec.maxBytes : Math.min(codec.maxBytes, own);
+}
+
 /** The message's bytes, in the time that a body may take. */
-async function receive(exchange: Exchange, codec: Codec, head: HttpHead, deadlineMs: number): Promise<Uint8Array> {
-  const { core: { limits }, endpoint, request } = exchange;
-  const maxBytes = Math.min(codec.maxBytes, endpoint?.method.options.maxBodyBytes ?? Infinity);
+async function receive(
+  { limits }: ServerCore,
+  request: Request,
+  head: HttpHead,
+  maxBytes: number,
+  deadlineMs: number,
+): Promise<Uint8Array> {
+  const reading = readBody(request, head.contentLength, maxBytes);
   try {
-    return await within(
-      readBody(request, head.contentLength, maxBytes),
-      () => Math.min(limits.receiveDeadlineMs, deadlineMs),
-      () => new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive"),
-    );
+    return await within(reading.bytes, () => Math.min(limits.receiveDeadlineMs, deadlineMs), () => {
+      reading.cancel();
+      return new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive");
+    });
   } catch (cause) {
     if (cause instanceof RpcError) throw cause;
     throw new RpcError("canceled", "Cannot read the message: it ended before it was complete", { cause });
@@ -169,12 +175,19 @@ async function seal(
 }
 
 /** The answer to a call that failed, wherever it failed. */
-async function refuse(exchange: Exchange, error: unknown): Promise<Response> {
-  const { core, context, endpoint, admission } = exchange;
-  const { wire } = await failureOf(error, { method: endpoint?.method, context }, core.log);
-  const special = error instanceof HttpRefusal ? error : undefined;
-  const status = special?.status ?? STATUS_OF_CODE[wire.code];
-  return await seal(admission, status, ERROR_MEDIA_TYPE, JSON.stringify(wire), { ...UNSHARED, ...special?.headers });
+async function refuse(core: ServerCore, error: unknown, exchange: Exchange): Promise<Response> {
+  const { context, endpoint, admission } = exchange;
+  const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
+  const status = http?.status ?? STATUS_OF_CODE[wire.code];
+  const headers = { ...UNSHARED, ...http?.headers };
+  const body = JSON.stringify(wire);
+  try {
+    return await seal(admission, status, ERROR_MEDIA_TYPE, body, headers);
+  } catch (cause) {
+    // A guard that cannot prove answers leaves errors unproven, and those a client counts as no answer at all.
+    const { wire } = await failureOf(cause, { method: endpoint?.method, context }, core.log);
+    return await seal(undefined, STATUS_OF_CODE[wire.code], ERROR_MEDIA_TYPE, JSON.stringify(wire), headers);
+  }
 }
 
 /**

@@ -30,35 +30,56 @@ export function logToConsole(entry: LogEntry): void {
   console.error(logLine(entry));
 }
 
+/** Hands an entry to a log that may throw: that must not take the answer with it. */
+export function note(log: Log, entry: LogEntry): void {
+  try {
+    log(entry);
+  } catch {
+    console.error("The log of a server failed");
+  }
+}
+
 /** The entry as one line in which no field can forge another line or hide what follows it. */
 export function logLine(entry: LogEntry): string {
-  let line: string;
-  try {
-    line = JSON.stringify({ time: new Date().toISOString(), ...entry }, printable());
-  } catch {
-    // What a handler threw may be anything, also an object that throws when it is looked at.
-    line = JSON.stringify({ time: new Date().toISOString(), ...entry, cause: UNPRINTABLE, fields: undefined });
-  }
+  const line = JSON.stringify({
+    time: new Date().toISOString(),
+    ...printable(entry, { left: MAX_VALUES }, 0) as LogEntry,
+  });
   return line.replace(HOSTILE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** A replacer for `JSON.stringify`: errors with what they hold, long texts cut, deep or endless structures ended. */
-function printable(): (key: string, value: unknown) => unknown {
-  let left = 200;
-  return (_key, value) => {
-    if (--left < 0) return undefined;
-    if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") return String(value);
-    if (typeof value === "string") return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value;
-    if (!(value instanceof Error)) return value;
-    const { name, message, stack, cause } = value;
-    return { name, message, ...("code" in value ? { code: value.code } : {}), stack, cause };
-  };
+/** A copy that JSON can carry: errors with what they hold, texts and lists cut, endless structures ended. */
+function printable(value: unknown, budget: { left: number }, depth: number): unknown {
+  if (typeof value === "string") return cut(value, MAX_TEXT);
+  if (typeof value !== "object" || value === null) return typeof value === "number" ? value : scalar(value);
+  if (depth > MAX_DEPTH || --budget.left < 0) return "…";
+  try {
+    if (value instanceof Error) return { ...printableError(value, budget, depth) };
+    if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => printable(item, budget, depth + 1));
+    if ("toJSON" in value) return cut(String(value), MAX_TEXT);
+    const members = Object.entries(value).slice(0, MAX_ITEMS);
+    return Object.fromEntries(members.map(([name, member]) => [cut(name, 128), printable(member, budget, depth + 1)]));
+  } catch {
+    return "a value that cannot be printed"; // what a handler throws may be an object that throws when it is looked at
+  }
 }
 
-const UNPRINTABLE = "a value that cannot be printed";
+function printableError(error: Error, budget: { left: number }, depth: number): Record<string, unknown> {
+  const { name, message, stack, cause } = error;
+  const members = { name, message, code: (error as { code?: unknown }).code, stack, cause };
+  return printable(members, budget, depth) as Record<string, unknown>;
+}
 
-/** The longest text in a line; a stack fits, a message of a megabyte does not. */
+const scalar = (value: unknown) =>
+  value === undefined || typeof value === "boolean" || value === null ? value : String(value);
+
+const cut = (text: string, length: number) => text.length > length ? `${text.slice(0, length)}…` : text;
+
+/** The longest text in a line, in UTF-16 code units; a stack fits, a message of a megabyte does not. */
 const MAX_TEXT = 4096;
+const MAX_ITEMS = 50;
+const MAX_VALUES = 200;
+const MAX_DEPTH = 8;
 
 /** What JSON leaves as it is but a terminal or a viewer acts on: C1 controls, line separators, bidirectional marks. */
-const HOSTILE = /[\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+const HOSTILE = /[\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;

@@ -27,7 +27,7 @@ export interface RpcErrorOptions extends ErrorOptions {
   readonly details?: unknown;
   /** The id under which the server logged the failure. */
   readonly correlationId?: string;
-  /** Whether a client made the error of what another server answered, or of its silence. @default {false} */
+  /** Whether a client made the error: of what a server answered, of its silence, or before it called. @default {false} */
   readonly received?: boolean;
 }
 
@@ -55,7 +55,7 @@ export class RpcError extends Error {
   /** The id under which the server logged the failure; undefined where no server was reached. */
   readonly correlationId: string | undefined;
   /**
-   * Whether a client made the error of what another server answered, or of its silence.
+   * Whether a client made the error: of what a server answered, of its silence, or before it called.
    *
    * A server never passes such an error on as it is: what another service said is not what this one's author chose to say.
    */
@@ -81,3 +81,6 @@ export class RpcError extends Error {
 export const DEADLINE_EXCEEDED = "The call took longer than its deadline";
 /** What a caller is told who does not want to know any more. */
 export const CANCELED = "The call was canceled";
+
+/** What a client says of the errors that it makes. */
+export const RECEIVED: RpcErrorOptions = { received: true };

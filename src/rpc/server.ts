@@ -162,15 +162,16 @@ function codecsByMediaType(codecs: readonly Codec[]): ReadonlyMap<string, Codec>
 function inProcess(core: ServerCore): Transport {
   return async (call) => {
     const endpoint = core.endpoints.get(call.method.path);
+    const method = endpoint?.method; // the server's own contract counts, not the caller's
     const deadlineMs = Math.min(call.timeoutMs, endpoint?.deadlineMs ?? call.timeoutMs);
-    const context = new CallContext(call.method, deadlineMs, core.log, call);
+    const context = new CallContext(method ?? call.method, deadlineMs, core.log, call);
     let entered = false;
     try {
       core.traffic.enter();
       entered = true;
       return await untilGone(answerInProcess(core, endpoint, call, context), call.signal, context);
     } catch (error) {
-      const { wire, correlationId, details } = await failureOf(error, { method: call.method, context }, core.log);
+      const { wire, correlationId, details } = await failureOf(error, { method, context }, core.log);
       throw new RpcError(wire.code, wire.message, { details, correlationId, received: true });
     } finally {
       context.end();

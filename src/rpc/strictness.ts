@@ -14,6 +14,7 @@ interface Inspectable {
   readonly value?: Inspectable;
   readonly wrapped?: Inspectable;
   readonly class?: unknown;
+  readonly fallback?: unknown;
   readonly getter?: (input: unknown) => Inspectable;
 }
 
@@ -29,7 +30,8 @@ export function assertStrict(label: string, where: string, schema: Schema): void
   const vendor = schema?.["~standard"]?.vendor;
   if (vendor === UNCHECKED) return;
   const isInput = where === "input";
-  const seen = new Set<Inspectable>();
+  const seen = new Set<unknown>();
+  let visits = 0;
 
   function refuse(path: string, why: string): never {
     throw new TypeError(`Cannot declare "${label}": ${path} ${why}`);
@@ -52,17 +54,21 @@ export function assertStrict(label: string, where: string, schema: Schema): void
     for (const option of options!) if (option !== schema) assertObject(option, path);
   }
 
-  function inspect(schema: Inspectable, path: string): void {
-    if (seen.has(schema)) return; // a recursive schema is walked once
+  function inspect(schema: Inspectable, path: string, depth: number): void {
+    // A recursive schema is walked once. One that makes itself anew each time is walked as deep as a message can be.
+    if (seen.has(schema) || seen.has(schema.getter) || depth > DEEPEST) return;
     seen.add(schema);
+    if (schema.getter) seen.add(schema.getter);
+    if (++visits > MOST_VISITS) refuse(where, "is too large to be checked");
     const { type } = schema;
     const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
     if (!known || (type === "instance" && schema.class !== Uint8Array)) {
       const name = type.replace(/_./g, (letters) => letters[1]!.toUpperCase());
       refuse(path, `is v.${name}, which is not allowed${ADVICE[type] ?? ""}`);
     }
+    if ("fallback" in schema) refuse(path, "has v.fallback, which takes everything and tells nobody");
     if (!isInput) schema.pipe?.slice(1).forEach((action) => assertRepeatable(action, path));
-    inspectChildren(schema, path);
+    inspectChildren(schema, path, depth + 1);
   }
 
   /** Both sides check an answer, so a transformation would be applied twice. */
@@ -72,23 +78,29 @@ export function assertStrict(label: string, where: string, schema: Schema): void
     }
   }
 
-  function inspectChildren(schema: Inspectable, path: string): void {
+  function inspectChildren(schema: Inspectable, path: string, depth: number): void {
     const { entries = {}, items = [], options = [], type } = schema;
-    for (const key in entries) inspect(entries[key]!, `${path}.${key}`);
-    items.forEach((item, index) => inspect(item, `${path}[${index}]`));
-    if (CHOICES.has(type)) options.forEach((option, index) => inspect(option, `${path}|${index}`));
+    for (const key in entries) inspect(entries[key]!, `${path}.${key}`, depth);
+    items.forEach((item, index) => inspect(item, `${path}[${index}]`, depth));
+    if (CHOICES.has(type)) options.forEach((option, index) => inspect(option, `${path}|${index}`, depth));
     const target = resolve(schema, path);
-    if (target !== schema) inspect(target, path);
+    if (target !== schema) inspect(target, path, depth);
     for (const part of ["item", "rest", "key", "value", "wrapped"] as const) {
       // A variant's key is a text; a picklist's options are values.
-      if (schema[part]?.kind === "schema") inspect(schema[part], part === "wrapped" ? path : `${path}[${part}]`);
+      if (schema[part]?.kind === "schema") inspect(schema[part], part === "wrapped" ? path : `${path}[${part}]`, depth);
     }
   }
 
   if (vendor !== "valibot") refuse(where, "is not a Valibot schema; uncheckedSchema() takes it on your word");
   assertObject(schema as unknown as Inspectable, where);
-  inspect(schema as unknown as Inspectable, where);
+  inspect(schema as unknown as Inspectable, where, 0);
 }
+
+/** No codec reads a message that is deeper. */
+const DEEPEST = 1000;
+
+/** Far more than any schema that people write. */
+const MOST_VISITS = 10_000;
 
 const setOf = (words: string): ReadonlySet<string> => new Set(words.split(" "));
 

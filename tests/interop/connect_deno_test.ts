@@ -2,18 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
-import {
-  anonymous,
-  createClient,
-  createServer,
-  fetchTransport,
-  type Handlers,
-  implement,
-  publicOnly,
-  RpcError,
-} from "@postern/rpc";
+import { createServer, type Handlers, implement, publicOnly, RpcError } from "@postern/rpc";
 import { createFetch, serve } from "@postern/rpc/deno";
 import { testAuthority } from "../_authority.ts";
+import { mustCome } from "../_patience.ts";
 import { Desk, DeskDescriptor, RequestInfo } from "./_desk.ts";
 import { serveConnect } from "./_connect_server.ts";
 
@@ -152,7 +144,7 @@ test("createServer() takes the deadline of Connect's client", async () => {
   });
   const error = await connectError(postern.client.wait({ visitorName: "Ada" }, { timeoutMs: 150 }));
   assert.equal(error.code, Code.DeadlineExceeded);
-  assert.ok(await aborted.promise instanceof RpcError);
+  assert.ok(await mustCome(aborted.promise, "the handler's abort") instanceof RpcError);
   assert.equal(postern.seen[0].headers.get("connect-timeout-ms"), "150");
 });
 
@@ -179,10 +171,10 @@ test("createServer() aborts the handler's signal when Connect's client cancels",
   });
   const controller = new AbortController();
   const call = connectError(postern.client.wait({ visitorName: "Ada" }, { signal: controller.signal }));
-  await started.promise;
+  await mustCome(started.promise, "the handler's start");
   controller.abort();
   assert.equal((await call).code, Code.Canceled);
-  const reason = await aborted.promise;
+  const reason = await mustCome(aborted.promise, "the handler's abort");
   assert.ok(reason instanceof RpcError && reason.code === "canceled");
 });
 
@@ -291,7 +283,7 @@ test("createClient() passes its deadline on to a Connect server", async () => {
   const error = await rpcError(connect.client.wait({ visitorName: "Ada" }, { timeoutMs: 150 }));
   assert.equal(error.code, "deadline_exceeded");
   assert.equal(connect.seen[0].headers.get("connect-timeout-ms"), "150");
-  await aborted.promise;
+  await mustCome(aborted.promise, "the handler's abort");
 });
 
 test("createClient() cancels a call at a Connect server", async () => {
@@ -309,8 +301,8 @@ test("createClient() cancels a call at a Connect server", async () => {
   });
   const controller = new AbortController();
   const call = rpcError(connect.client.wait({ visitorName: "Ada" }, { signal: controller.signal }));
-  await started.promise;
+  await mustCome(started.promise, "the handler's start");
   controller.abort();
   assert.equal((await call).code, "canceled");
-  await aborted.promise;
+  await mustCome(aborted.promise, "the handler's abort");
 });

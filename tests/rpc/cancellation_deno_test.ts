@@ -13,6 +13,7 @@ import {
 } from "../../mod.ts";
 import { createFetch, serve } from "../../src/runtime/deno.ts";
 import { testAuthority } from "../_authority.ts";
+import { mustCome } from "../_patience.ts";
 import * as v from "valibot";
 
 const Nothing = v.strictObject({});
@@ -60,17 +61,21 @@ async function startWaiter(http2: boolean) {
   const client = http2 ? undefined : Deno.createHttpClient({ caCerts: [ca], http2: false });
   const http2Fetch = createFetch({ caCerts: [ca] });
   const send = client ? (url: string, init: RequestInit) => fetch(url, { ...init, client }) : http2Fetch;
-  return {
-    waiter: createClient(Waiter, fetchTransport(serving.url, { prover: anonymous(), fetch: send })),
-    started: started.promise,
-    aborted: aborted.promise,
-    answered,
-    /** Waits until every connection is closed, after which nothing can abort any more. */
-    async close() {
+  let closing: Promise<void> | undefined;
+  const close = () =>
+    closing ??= (async () => {
       client?.close();
       http2Fetch[Symbol.dispose]();
       await serving[Symbol.asyncDispose]();
-    },
+    })();
+  return {
+    waiter: createClient(Waiter, fetchTransport(serving.url, { prover: anonymous(), fetch: send })),
+    started: () => mustCome(started.promise, "the handler's start"),
+    aborted: () => mustCome(aborted.promise, "the handler's abort"),
+    answered,
+    /** Waits until every connection is closed, after which nothing can abort any more. */
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -82,32 +87,30 @@ async function rpcError(call: Promise<unknown>): Promise<RpcError> {
 
 for (const [version, http2] of [["HTTP/1.1", false], ["HTTP/2", true]] as const) {
   test(`ctx.signal aborts over ${version} when the client cancels the call`, async () => {
-    const waiting = await startWaiter(http2);
+    await using waiting = await startWaiter(http2);
     const controller = new AbortController();
     const call = rpcError(waiting.waiter.wait({}, { signal: controller.signal }));
-    await waiting.started;
+    await waiting.started();
     controller.abort(new Error("the user left"));
     const error = await call;
     assert.equal(error.code, "canceled");
     assert.equal((error.cause as Error).message, "the user left");
-    const reason = await waiting.aborted;
+    const reason = await waiting.aborted();
     assert.ok(reason instanceof RpcError && reason.code === "canceled");
     assert.doesNotMatch(reason.message, /user left/);
-    await waiting.close();
   });
 
   test(`ctx.signal aborts over ${version} when the deadline is over`, async () => {
-    const waiting = await startWaiter(http2);
+    await using waiting = await startWaiter(http2);
     const error = await rpcError(waiting.waiter.wait({}, { timeoutMs: 100 }));
     assert.equal(error.code, "deadline_exceeded");
     // Whoever looks at the clock first: the server at its deadline, or the client, which then goes away.
-    const reason = await waiting.aborted;
+    const reason = await waiting.aborted();
     assert.ok(reason instanceof RpcError && ["deadline_exceeded", "canceled"].includes(reason.code));
-    await waiting.close();
   });
 
   test(`ctx.signal never aborts over ${version} after a normal answer`, async () => {
-    const waiting = await startWaiter(http2);
+    await using waiting = await startWaiter(http2);
     for (let i = 0; i < 3; i++) assert.deepEqual(await waiting.waiter.answer({}), {});
     await waiting.close();
     assert.equal(waiting.answered.length, 3);
@@ -115,31 +118,29 @@ for (const [version, http2] of [["HTTP/1.1", false], ["HTTP/2", true]] as const)
   });
 
   test(`request.signal never aborts over ${version} after a normal answer, which deno.json's no-legacy-abort is for`, async () => {
-    const waiting = await startWaiter(http2);
+    await using waiting = await startWaiter(http2);
     await waiting.waiter.answer({});
     await waiting.close();
     for (const { request } of waiting.answered) assert.equal(request.aborted, false);
   });
 
   test(`createClient() cancels one call over ${version} and its connection serves the next`, async () => {
-    const waiting = await startWaiter(http2);
+    await using waiting = await startWaiter(http2);
     const controller = new AbortController();
     const call = rpcError(waiting.waiter.wait({}, { signal: controller.signal }));
     const beside = waiting.waiter.answer({});
-    await waiting.started;
+    await waiting.started();
     controller.abort();
     assert.equal((await call).code, "canceled");
     assert.deepEqual(await beside, {});
     assert.deepEqual(await waiting.waiter.answer({}), {});
-    await waiting.aborted;
-    await waiting.close();
+    await waiting.aborted();
   });
 }
 
 test("createClient() makes no call whose signal has aborted before", async () => {
-  const waiting = await startWaiter(true);
+  await using waiting = await startWaiter(true);
   const error = await rpcError(waiting.waiter.answer({}, { signal: AbortSignal.abort() }));
   assert.equal(error.code, "canceled");
   assert.equal(waiting.answered.length, 0);
-  await waiting.close();
 });

@@ -26,6 +26,10 @@ test("logToConsole() prints an entry as one line of JSON with the time", async (
   assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000);
 });
 
+/** What acts on a terminal or a viewer in place of being shown. */
+// deno-lint-ignore no-control-regex
+const UNPRINTED = /[\u0000-\u001f\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/;
+
 const forging: readonly (readonly [name: string, text: string])[] = [
   ["a line feed", '\n{"level":"info","event":"forged"}'],
   ["a carriage return and a line feed", '\r\n{"level":"info"}'],
@@ -63,11 +67,7 @@ for (const [name, text] of forging) {
     ];
     for (const place of places) {
       const line = await lineOf(place);
-      // deno-lint-ignore no-control-regex
-      assert.doesNotMatch(
-        line,
-        /[\u0000-\u001f\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/,
-      );
+      assert.doesNotMatch(line, UNPRINTED);
       assert.ok(line.isWellFormed());
       assert.ok(Object.keys(JSON.parse(line)).includes("time"), "the line is one object of JSON");
     }

@@ -1,4 +1,5 @@
 /** HTTP/1.1 by hand over one TLS connection, so that a test can send what no client would. */
+import { mustCome } from "../_patience.ts";
 
 /** One response as it came. */
 export interface RawResponse {
@@ -21,9 +22,6 @@ export interface RawConnection extends Disposable {
   end(): Promise<void>;
 }
 
-/** So that a server which never answers makes a failed test and not a hanging one. */
-const PATIENCE_MS = 20_000;
-
 /** Opens one, as HTTP/1.1. */
 export async function connectRaw({ port, ca }: { readonly port: number; readonly ca: string }): Promise<RawConnection> {
   const alpn = { caCerts: [ca], alpnProtocols: ["http/1.1"] };
@@ -35,7 +33,7 @@ export async function connectRaw({ port, ca }: { readonly port: number; readonly
   const read = async (): Promise<boolean> => {
     if (ended) return false;
     const chunk = new Uint8Array(65_536);
-    const size = await impatient(socket.read(chunk)).catch(asEnd);
+    const size = await mustCome(socket.read(chunk), "an answer, or the end").catch(asEnd);
     if (size === null) ended = true;
     else buffered += latin1(chunk.subarray(0, size));
     return !ended;
@@ -76,7 +74,9 @@ export async function connectRaw({ port, ca }: { readonly port: number; readonly
   const send = async (text: string): Promise<boolean> => {
     const bytes = Uint8Array.from(text, (char) => char.charCodeAt(0));
     try {
-      for (let sent = 0; sent < bytes.length;) sent += await impatient(socket.write(bytes.subarray(sent)));
+      for (let sent = 0; sent < bytes.length;) {
+        sent += await mustCome(socket.write(bytes.subarray(sent)), "room to write");
+      }
       return true;
     } catch (error) {
       asEnd(error);
@@ -129,18 +129,6 @@ function asEnd(error: unknown): null {
     error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.ConnectionAborted
   ) return null;
   throw error;
-}
-
-async function impatient<Value>(promise: Promise<Value>): Promise<Value> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("The server neither answered nor closed")), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function latin1(bytes: Uint8Array): string {

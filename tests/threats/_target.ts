@@ -75,7 +75,16 @@ async function commandOf(runtime: Served): Promise<readonly [string, ...string[]
   if (runtime === "deno") return [Deno.execPath(), "run", "-A", "--no-prompt", `${PROGRAMS}/deno_target.ts`];
   const bundle = bundles.get(runtime) ?? makeBundle(runtime);
   bundles.set(runtime, bundle);
-  return runtime === "bun" ? ["npx", "-y", `bun@${BUN_VERSION}`, await bundle] : ["node", await bundle];
+  return [runtime === "bun" ? await (bun ??= bunPath()) : "node", await bundle];
+}
+
+let bun: Promise<string> | undefined;
+
+/** The executable itself, because npx takes longer to start than Bun. */
+async function bunPath(): Promise<string> {
+  const args = ["-y", "-p", `bun@${BUN_VERSION}`, "which", "bun"];
+  const { stdout } = await new Deno.Command("npx", { args, stderr: "inherit" }).output();
+  return await Deno.realPath(new TextDecoder().decode(stdout).trim());
 }
 
 /** Inside the repository, so that Node and Bun find the node_modules that the bundle leaves out. */

@@ -1,4 +1,4 @@
-const scratch = new DataView(new ArrayBuffer(4));
+const scratch = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(4));
 
 /** The bits of the one NaN that is written and read. */
 export const halfNaN = 0x7e00;

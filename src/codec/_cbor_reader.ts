@@ -4,7 +4,7 @@ import { cannotDecode as cannot } from "./codec_error.ts";
 import { type CodecLimits, overLimit } from "./limits.ts";
 
 // A byte order mark inside a message is a character like any other.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A message being read: the next byte's place, and what has been counted. */
 interface Reader {

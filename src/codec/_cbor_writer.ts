@@ -4,7 +4,7 @@ import { bignumTag, dateTag, maxBignumBytes, needsBignum, negativeBignumTag } fr
 import { cannotEncode as cannot, CodecError } from "./codec_error.ts";
 import { type CodecLimits, overLimit } from "./limits.ts";
 
-const utf8 = new TextEncoder();
+const utf8 = /* @__PURE__ */ new TextEncoder();
 
 /** A message being written: a buffer that grows, and what has been counted. */
 interface Writer {

@@ -41,7 +41,7 @@ export function json(limits?: CodecLimits): Codec {
 }
 
 // `ignoreBOM` keeps a byte order mark in the text, where JSON.parse refuses it.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The scan bounds what `JSON.parse` builds, `JSON.parse` settles the grammar, the walk sees what it let through. */
 function decode(bytes: Uint8Array, limits: Required<CodecLimits>): unknown {

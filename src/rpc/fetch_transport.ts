@@ -50,16 +50,13 @@ export interface FetchTransportOptions {
  * @see {@link https://connectrpc.com/docs/protocol#unary-request}
  */
 export function fetchTransport(url: string | URL, options: FetchTransportOptions): Transport {
-  const base = baseOf(new URL(url));
   const { prover, codec = json(), fetch: send = globalThis.fetch } = options ?? {};
+  const sending = { base: baseOf(new URL(url)), prover, codec, send, init: withoutAmbientAuthority() };
   if (!prover) throw new TypeError("Cannot make calls without a prover, anonymous() is one");
   return async (call) => {
     const deadline = startDeadline(call);
     try {
-      return await Promise.race([
-        exchange(call, { base, prover, codec, send, signal: deadline.signal }),
-        deadline.over,
-      ]);
+      return await Promise.race([exchange(call, sending, deadline.signal), deadline.over]);
     } catch (cause) {
       throw received(cause);
     } finally {
@@ -82,10 +79,10 @@ interface Sending {
   readonly prover: Prover;
   readonly codec: Codec;
   readonly send: (url: string, init: RequestInit) => Promise<Response>;
-  readonly signal: AbortSignal;
+  readonly init: RequestInit;
 }
 
-async function exchange(call: Call, { base, prover, codec, send, signal }: Sending): Promise<Reply> {
+async function exchange(call: Call, { base, prover, codec, send, init }: Sending, signal: AbortSignal): Promise<Reply> {
   const url = base + call.method.path;
   const contentType = unaryMediaType(codec.name);
   const body = coded(() => codec.encode(call.message), "invalid_argument");
@@ -100,7 +97,7 @@ async function exchange(call: Call, { base, prover, codec, send, signal }: Sendi
     },
     body: body as BodyInit,
     signal,
-    ...WITHOUT_AMBIENT_AUTHORITY,
+    ...init,
   });
   return { message: await read(response, call.method, codec, proof) };
 }
@@ -116,11 +113,11 @@ function coded<Value>(run: () => Value, code: RpcCode): Value {
 }
 
 /** What a runtime may add to a request, or do with a response, by itself: none of it. */
-const WITHOUT_AMBIENT_AUTHORITY: RequestInit = {
-  redirect: "manual",
-  // workerd has neither cookies nor this member, and throws when it is given
-  ...("credentials" in Request.prototype ? { credentials: "omit", referrerPolicy: "no-referrer" } as const : {}),
-};
+function withoutAmbientAuthority(): RequestInit {
+  const init: RequestInit = { redirect: "manual" };
+  // workerd has neither cookies nor these members, and throws when they are given.
+  return "credentials" in Request.prototype ? { ...init, credentials: "omit", referrerPolicy: "no-referrer" } : init;
+}
 
 async function read(response: Response, method: Method, codec: Codec, proof: Proof): Promise<unknown> {
   const { status, headers } = response;

@@ -89,4 +89,4 @@ export function publicOnly(methods: readonly string[]): Guard {
   };
 }
 
-const ADMITTED: Admission = Object.freeze({});
+const ADMITTED: Admission = /* @__PURE__ */ Object.freeze({});

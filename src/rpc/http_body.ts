@@ -72,10 +72,11 @@ function tooLarge(maxBytes: number): RpcError {
 /**
  * Refuses a framing that two parties could read differently.
  *
- * Most runtimes refuse a request with both lengths themselves; workerd hands it on.
+ * Most runtimes refuse these themselves; Node hands on `identity, chunked`, and workerd both lengths.
  */
-export function assertOneLength(head: HttpHead): void {
-  if (head.contentLength !== undefined && head.transferEncoding !== undefined) {
-    throw new RpcError("invalid_argument", "Cannot read the message: it has two lengths");
+export function assertOneLength({ contentLength, transferEncoding }: HttpHead): void {
+  if (transferEncoding === undefined) return;
+  if (contentLength !== undefined || transferEncoding.toLowerCase() !== "chunked") {
+    throw new RpcError("invalid_argument", "Cannot read the message: its length is ambiguous");
   }
 }

@@ -31,7 +31,7 @@ export function httpHandler(core: ServerCore): (request: Request) => Promise<Res
       exchange.entered = true;
       return await answer(core, request, exchange);
     } catch (error) {
-      return await refuse(core, error, exchange);
+      return await refuse(core, request, error, exchange);
     } finally {
       exchange.context?.end();
       if (exchange.entered) core.traffic.leave(exchange.context);
@@ -175,8 +175,14 @@ async function seal(
 }
 
 /** The answer to a call that failed, wherever it failed. */
-async function refuse(core: ServerCore, error: unknown, exchange: Exchange): Promise<Response> {
+async function refuse(
+  core: ServerCore,
+  request: Request,
+  error: unknown,
+  exchange: Exchange,
+): Promise<Response> {
   const { context, endpoint, admission } = exchange;
+  discard(request);
   const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
   const status = http?.status ?? STATUS_OF_CODE[wire.code];
   const headers = { ...UNSHARED, ...http?.headers };
@@ -191,6 +197,18 @@ async function refuse(core: ServerCore, error: unknown, exchange: Exchange): Pro
 }
 
 /**
+ * Lets the rest of a small body pass, so that the connection can carry the next call: Deno closes it otherwise. A large
+ * body is not worth that.
+ */
+function discard(request: Request): void {
+  if (Number(request.headers.get("content-length") ?? Infinity) > MAX_DISCARDED) return;
+  request.body?.cancel().catch(() => {}); // it may have been read already
+}
+
+/** In bytes. */
+const MAX_DISCARDED = 1_048_576;
+
+/**
  * For what a browser could be made to load from a page of another site: it is read as what it is, by nobody else, and
  * kept nowhere.
  */
@@ -200,4 +218,4 @@ const UNSHARED = {
   "x-content-type-options": "nosniff",
 } as const;
 
-const NO_BODY = Promise.resolve(new Uint8Array());
+const NO_BODY = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());

@@ -11,7 +11,7 @@ export interface HttpHead {
   fetchSite?: string;
 }
 
-const FIELDS: ReadonlyMap<string, keyof HttpHead> = new Map([
+const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
   ["content-type", "contentType"],
   ["content-length", "contentLength"],
   ["content-encoding", "contentEncoding"],

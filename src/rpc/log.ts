@@ -51,27 +51,21 @@ export function logLine(entry: LogEntry): string {
 /** A copy that JSON can carry: errors with what they hold, texts and lists cut, endless structures ended. */
 function printable(value: unknown, budget: { left: number }, depth: number): unknown {
   if (typeof value === "string") return cut(value, MAX_TEXT);
-  if (typeof value !== "object" || value === null) return typeof value === "number" ? value : scalar(value);
-  if (depth > MAX_DEPTH || --budget.left < 0) return "…";
+  if (value === undefined || value === null || typeof value === "number" || typeof value === "boolean") return value;
   try {
-    if (value instanceof Error) return { ...printableError(value, budget, depth) };
+    if (typeof value !== "object" || "toJSON" in value) return cut(String(value), MAX_TEXT);
+    if (depth > MAX_DEPTH || --budget.left < 0) return "…";
     if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => printable(item, budget, depth + 1));
-    if ("toJSON" in value) return cut(String(value), MAX_TEXT);
-    const members = Object.entries(value).slice(0, MAX_ITEMS);
-    return Object.fromEntries(members.map(([name, member]) => [cut(name, 128), printable(member, budget, depth + 1)]));
+    const whole = value instanceof Error ? { ...hidden(value), ...value } : value;
+    const members = Object.entries(whole).slice(0, MAX_ITEMS);
+    return Object.fromEntries(members.map(([key, member]) => [cut(key, 128), printable(member, budget, depth + 1)]));
   } catch {
     return "a value that cannot be printed"; // what a handler throws may be an object that throws when it is looked at
   }
 }
 
-function printableError(error: Error, budget: { left: number }, depth: number): Record<string, unknown> {
-  const { name, message, stack, cause } = error;
-  const members = { name, message, code: (error as { code?: unknown }).code, stack, cause };
-  return printable(members, budget, depth) as Record<string, unknown>;
-}
-
-const scalar = (value: unknown) =>
-  value === undefined || typeof value === "boolean" || value === null ? value : String(value);
+/** What `Object.entries` does not see of an error. */
+const hidden = ({ name, message, stack, cause }: Error) => ({ name, message, stack, cause });
 
 const cut = (text: string, length: number) => text.length > length ? `${text.slice(0, length)}…` : text;
 

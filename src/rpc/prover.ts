@@ -56,4 +56,4 @@ export function anonymous(): Prover {
   return { prove: () => NOTHING };
 }
 
-const NOTHING: Proof = Object.freeze({});
+const NOTHING: Proof = /* @__PURE__ */ Object.freeze({});

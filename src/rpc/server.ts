@@ -209,4 +209,4 @@ function untilGone(
   });
 }
 
-const NO_BODY = Promise.resolve(new Uint8Array());
+const NO_BODY = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());

@@ -17,6 +17,19 @@ const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Bounds what a connection may hold; Node's 10 resets honest calls once some dozens of them carry large messages. */
 const MAX_CONNECTION_MEGABYTES = 64;
 
+/** A path that `getRequestListener` would change before anyone sees it, so that two parties could read it differently. */
+const UNNORMALIZED = /[/\\](\.|%2e){1,2}([/\\?]|$)|\\/i;
+
+/** The part of a response of Node's, over HTTP/1.1 and HTTP/2, that a refusal needs. */
+interface Outgoing {
+  writeHead(status: number): { end(): void };
+}
+
+function refusePath(incoming: { resume(): void }, outgoing: Outgoing): void {
+  incoming.resume();
+  outgoing.writeHead(404).end();
+}
+
 /**
  * Listens with `node:http2` for HTTP/2 and HTTP/1.1 over TLS 1.3.
  *
@@ -67,7 +80,8 @@ export async function listenOnNode(
     // Closing sends HTTP/2 a GOAWAY, but an HTTP/1.1 connection in use would stay open, idle, after its response.
     const response = outgoing as { once(event: "close", then: () => void): void };
     response.once("close", () => closing && setImmediate(() => closeIdleConnections(server)));
-    void listener(incoming, outgoing);
+    if (UNNORMALIZED.test(incoming.url ?? "")) refusePath(incoming, outgoing as unknown as Outgoing);
+    else void listener(incoming, outgoing);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(options.port, options.hostname, () => {

@@ -30,11 +30,11 @@ const Sample = service("acme.stock.v1", {
 });
 
 test("contractDigest() of a sample contract is what it was when it was written", async () => {
-  assert.equal(await contractDigest(Sample), "DhXufrgddCpEhdLCxze8CYZhszFe6iEynHwY4a9FtTc");
+  assert.equal(await contractDigest(Sample), "n5Nxf4nqZFH-7haVEgH42sxwSDZQgdc2dnMksk2Ckns");
 });
 
 test("contractDigest() of a recursive contract is what it was when it was written", async () => {
-  assert.equal(await inputOf(Tree), "6LNff7mFN0PC33rJqhRJ5G_LHIKvcEYA2QtIsxF2iIg");
+  assert.equal(await inputOf(Tree), "IMNZokl_B_YxsQ_hy0ve8Y3U4yJ3tzwsz3uLLRKWMmI");
 });
 
 test("contractDigest() is 43 characters of base64url", async () => {

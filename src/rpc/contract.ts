@@ -192,7 +192,7 @@ const SERVICE_NAME = /^[A-Za-z]\w*(\.[A-Za-z]\w*)*$/;
 const METHOD_NAME = /^[A-Za-z]\w{0,63}$/;
 
 function isStream(messages: Messages): messages is Stream {
-  return "kind" in messages && messages.kind === "stream";
+  return (messages as Partial<Stream> | undefined)?.kind === "stream";
 }
 
 function schemaOf(messages: Messages): Schema {

@@ -18,6 +18,14 @@ interface Inspectable {
   readonly getter?: (input: unknown) => Inspectable;
 }
 
+/** What stays the same while one schema is walked. */
+interface Walk {
+  readonly refuse: (path: string, why: string) => never;
+  readonly isInput: boolean;
+  /** Schemas, and functions of lazy ones, met before: a recursive schema is walked once. */
+  readonly seen: Set<unknown>;
+}
+
 /**
  * Refuses a schema that could let something through unread.
  *
@@ -27,82 +35,81 @@ interface Inspectable {
  * @throws {TypeError} The schema is not strict, with the path and what to write instead.
  */
 export function assertStrict(label: string, where: string, schema: Schema): void {
+  const refuse = (path: string, why: string): never => {
+    throw new TypeError(`Cannot declare "${label}": ${path} ${why}`);
+  };
   const vendor = schema?.["~standard"]?.vendor;
   if (vendor === UNCHECKED) return;
-  const isInput = where === "input";
-  const seen = new Set<unknown>();
-  let visits = 0;
-
-  function refuse(path: string, why: string): never {
-    throw new TypeError(`Cannot declare "${label}": ${path} ${why}`);
-  }
-
-  /** A lazy schema's target, asked for as Valibot asks, but without an input. */
-  function resolve(schema: Inspectable, path: string): Inspectable {
-    try {
-      return schema.getter ? resolve(schema.getter(undefined), path) : schema;
-    } catch {
-      refuse(path, "is v.lazy that depends on its input, or leads nowhere");
-    }
-  }
-
-  /** Messages are objects, so that they can grow; a choice of objects is one too. */
-  function assertObject(schema: Inspectable, path: string): void {
-    const { entries, type, options } = resolve(schema, path);
-    if (entries) return;
-    if (!CHOICES.has(type)) refuse(path, "must be an object, so that messages can grow");
-    for (const option of options!) if (option !== schema) assertObject(option, path);
-  }
-
-  function inspect(schema: Inspectable, path: string, depth: number): void {
-    // A recursive schema is walked once. One that makes itself anew each time is walked as deep as a message can be.
-    if (seen.has(schema) || seen.has(schema.getter) || depth > DEEPEST) return;
-    seen.add(schema);
-    if (schema.getter) seen.add(schema.getter);
-    if (++visits > MOST_VISITS) refuse(where, "is too large to be checked");
-    const { type } = schema;
-    const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
-    if (!known || (type === "instance" && schema.class !== Uint8Array)) {
-      const name = type.replace(/_./g, (letters) => letters[1]!.toUpperCase());
-      refuse(path, `is v.${name}, which is not allowed${ADVICE[type] ?? ""}`);
-    }
-    if ("fallback" in schema) refuse(path, "has v.fallback, which takes everything and tells nobody");
-    if (!isInput) schema.pipe?.slice(1).forEach((action) => assertRepeatable(action, path));
-    inspectChildren(schema, path, depth + 1);
-  }
-
-  /** Both sides check an answer, so a transformation would be applied twice. */
-  function assertRepeatable({ kind, type }: Inspectable, path: string): void {
-    if (kind === "schema" || (kind === "transformation" && !REPEATABLE.has(type))) {
-      refuse(path, `is transformed by "${type}", but both sides check an answer, so it must stay the same`);
-    }
-  }
-
-  function inspectChildren(schema: Inspectable, path: string, depth: number): void {
-    const { entries = {}, items = [], options = [], type } = schema;
-    for (const key in entries) inspect(entries[key]!, `${path}.${key}`, depth);
-    items.forEach((item, index) => inspect(item, `${path}[${index}]`, depth));
-    if (CHOICES.has(type)) options.forEach((option, index) => inspect(option, `${path}|${index}`, depth));
-    const target = resolve(schema, path);
-    if (target !== schema) inspect(target, path, depth);
-    for (const part of ["item", "rest", "key", "value", "wrapped"] as const) {
-      // A variant's key is a text; a picklist's options are values.
-      if (schema[part]?.kind === "schema") inspect(schema[part], part === "wrapped" ? path : `${path}[${part}]`, depth);
-    }
-  }
-
   if (vendor !== "valibot") refuse(where, "is not a Valibot schema; uncheckedSchema() takes it on your word");
-  assertObject(schema as unknown as Inspectable, where);
-  inspect(schema as unknown as Inspectable, where, 0);
+  const walk = { refuse, isInput: where === "input", seen: new Set() };
+  assertObject(walk, schema as unknown as Inspectable, where, new Set());
+  inspect(walk, schema as unknown as Inspectable, where, 0);
 }
+
+/** A lazy schema's target, asked for as Valibot asks, but without an input. */
+function resolve(walk: Walk, schema: Inspectable, path: string): Inspectable {
+  try {
+    return schema.getter ? resolve(walk, schema.getter(undefined), path) : schema;
+  } catch {
+    return walk.refuse(path, "is v.lazy that depends on its input, or leads nowhere");
+  }
+}
+
+/** Messages are objects, so that they can grow; a choice of objects is one too. */
+function assertObject(walk: Walk, schema: Inspectable, path: string, seen: Set<Inspectable>): void {
+  const target = resolve(walk, schema, path);
+  if (target.entries || seen.has(target)) return;
+  if (!CHOICES.has(target.type)) walk.refuse(path, "must be an object, so that messages can grow");
+  if (seen.add(target).size > DEEPEST) walk.refuse(path, "is too large to be checked");
+  for (const option of target.options ?? []) assertObject(walk, option, path, seen);
+}
+
+/** Checks one schema and what it is made of. */
+function inspect(walk: Walk, schema: Inspectable, path: string, depth: number): void {
+  const { seen, isInput } = walk;
+  // One that makes itself anew each time is walked as deep as a message can be.
+  if (seen.has(schema) || seen.has(schema.getter) || depth > DEEPEST) return;
+  seen.add(schema);
+  if (schema.getter) seen.add(schema.getter);
+  if (seen.size > MOST_SCHEMAS) walk.refuse(path, "is too large to be checked");
+  const { type } = schema;
+  const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
+  if (!known || (type === "instance" && schema.class !== Uint8Array)) {
+    const name = type.replace(/_./g, (letters) => letters[1]!.toUpperCase());
+    walk.refuse(path, `is v.${name}, which is not allowed${ADVICE[type] ?? ""}`);
+  }
+  if ("fallback" in schema) walk.refuse(path, "has v.fallback, which takes everything and tells nobody");
+  if (!isInput) schema.pipe?.slice(1).forEach((action) => assertRepeatable(walk, action, path));
+  inspectParts(walk, schema, path, depth + 1);
+}
+
+/** Both sides check an answer, so a transformation would be applied twice. */
+function assertRepeatable(walk: Walk, { kind, type }: Inspectable, path: string): void {
+  if (kind === "schema" || (kind === "transformation" && !REPEATABLE.has(type))) {
+    walk.refuse(path, `is transformed by "${type}", but both sides check an answer, so it must stay the same`);
+  }
+}
+
+function inspectParts(walk: Walk, schema: Inspectable, path: string, depth: number): void {
+  const { entries = {}, items = [], options = [], type } = schema;
+  for (const key in entries) inspect(walk, entries[key]!, `${path}.${key}`, depth);
+  items.forEach((item, index) => inspect(walk, item, `${path}[${index}]`, depth));
+  // A picklist has options too, but of values.
+  if (CHOICES.has(type)) options.forEach((option, index) => inspect(walk, option, `${path}|${index}`, depth));
+  if (schema.getter) inspect(walk, resolve(walk, schema, path), path, depth);
+  for (const part of ["item", "rest", "key", "value", "wrapped"] as const) {
+    const child = schema[part]; // a variant's key is a text
+    if (child?.kind === "schema") inspect(walk, child, part === "wrapped" ? path : `${path}[${part}]`, depth);
+  }
+}
+
+const setOf = (words: string): ReadonlySet<string> => new Set(words.split(" "));
 
 /** No codec reads a message that is deeper. */
 const DEEPEST = 1000;
 
-/** Far more than any schema that people write. */
-const MOST_VISITS = 10_000;
-
-const setOf = (words: string): ReadonlySet<string> => new Set(words.split(" "));
+/** Far more than any contract that people write. */
+const MOST_SCHEMAS = 10_000;
 
 /** Schemas made of others, of which a value fits one or all. */
 const CHOICES = /* @__PURE__ */ setOf("union variant intersect");

@@ -1,5 +1,5 @@
 import { getRequestListener } from "@hono/node-server";
-import { createSecureServer, type ServerHttp2Session } from "node:http2";
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { CheckedServeOptions, Listener } from "./serving.ts";
 
@@ -27,7 +27,16 @@ interface Outgoing {
 
 function refusePath(incoming: { resume(): void }, outgoing: Outgoing): void {
   incoming.resume();
-  outgoing.writeHead(404).end();
+  outgoing.writeHead(400).end();
+}
+
+function listening(server: Http2SecureServer, { port, hostname }: CheckedServeOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject).listen(port, hostname, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
 }
 
 /**
@@ -83,12 +92,7 @@ export async function listenOnNode(
     if (UNNORMALIZED.test(incoming.url ?? "")) refusePath(incoming, outgoing as unknown as Outgoing);
     else void listener(incoming, outgoing);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject).listen(options.port, options.hostname, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+  await listening(server, options);
   return {
     port: (server.address() as AddressInfo).port,
     close() {

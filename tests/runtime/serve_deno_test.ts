@@ -10,8 +10,7 @@ const server = { fetch: () => new Response("hello") };
 test("serve() refuses a missing or empty certificate or key, and says what to do", async () => {
   const { cert, key } = await issueCertificate();
   for (const options of [{ key }, { cert: "", key }, { cert }, { cert, key: "" }, { cert: "server.pem", key }]) {
-    // deno-lint-ignore no-explicit-any -- what a caller without types may pass
-    await assert.rejects(serve(server, { port: 0, ...options } as any), (error) => {
+    await assert.rejects(serve(server, { port: 0, ...options } as never), (error) => {
       return error instanceof TypeError && /^Cannot serve without TLS: "(cert|key)" must be .+ PEM/.test(error.message);
     });
   }

@@ -75,7 +75,7 @@ const attacks: readonly (readonly [name: string, body: string])[] = [
   ["nothing", ""],
 ];
 for (const [name, body] of attacks) {
-  test(`T27 createServer() lets ${name} reach no handler`, async () => {
+  test(`T2.4 T13 T27 createServer() lets ${name} reach no handler`, async () => {
     const rig = orders();
     const response = await rig.server.fetch(post(body));
     const wire = await response.json();
@@ -90,7 +90,7 @@ for (const [name, body] of attacks) {
   });
 }
 
-test("T27 createServer() hands on keys that are data as data, and they change nothing else", async () => {
+test("T2.4 T13 T27 createServer() hands on keys that are data as data, and they change nothing else", async () => {
   const rig = orders();
   const labels = '{"toString":"b","hasOwnProperty":"c","valueOf":"d","then":"e"}';
   const response = await rig.server.fetch(post(`{"items":[],"labels":${labels}}`));
@@ -103,7 +103,7 @@ test("T27 createServer() hands on keys that are data as data, and they change no
 const refused = new Set(["invalid_argument", "resource_exhausted"]);
 
 for (const [type, codec] of [["application/json", json()], ["application/cbor", cbor()]] as const) {
-  test(`T27 createServer() answers any bytes of ${type} with a refusal or within the contract`, async () => {
+  test(`T2.4 T13 T27 createServer() answers any bytes of ${type} with a refusal or within the contract`, async () => {
     const rig = orders();
     const structured = fc.anything({ maxDepth: 4 }).map((value) => {
       try {
@@ -134,7 +134,7 @@ for (const [type, codec] of [["application/json", json()], ["application/cbor", 
   });
 }
 
-test("T27 createServer() answers any value from the same process with a refusal or within the contract", async () => {
+test("T2.4 T13 T27 createServer() answers any value from the same process with a refusal or within the contract", async () => {
   const rig = orders();
   const method = Orders.methods.place;
   await fc.assert(

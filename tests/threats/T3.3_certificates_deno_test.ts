@@ -29,7 +29,7 @@ const REASONS: Record<RuntimeName, Record<Bad, RegExp>> = {
 };
 
 for (const runtime of RUNTIMES) {
-  test(`T3.3 createFetch() on ${runtime} refuses every bad certificate beside an honest one`, async () => {
+  test(`T3.3 T21 T29 createFetch() on ${runtime} refuses every bad certificate beside an honest one`, async () => {
     await using servers = await startServers();
     await using launcher = await createLauncher();
     const { get, stderr } = await launcher.runClient(runtime, { caCerts: [servers.ca], get: servers.urls });
@@ -45,7 +45,7 @@ for (const runtime of RUNTIMES) {
 }
 
 for (const runtime of ["bun", "node"] as const) {
-  test(`T3.3 createFetch() on ${runtime} verifies although the environment switches verification off`, async () => {
+  test(`T3.3 T21 T29 createFetch() on ${runtime} verifies although the environment switches verification off`, async () => {
     await using servers = await startServers();
     await using launcher = await createLauncher();
     const env = { NODE_TLS_REJECT_UNAUTHORIZED: "0" };
@@ -56,14 +56,14 @@ for (const runtime of ["bun", "node"] as const) {
 }
 
 for (const runtime of ADAPTED) {
-  test(`T3.3 createFetch() on ${runtime} trusts nobody but the runtime's own authorities without caCerts`, async () => {
+  test(`T3.3 T21 T29 createFetch() on ${runtime} trusts nobody but the runtime's own authorities without caCerts`, async () => {
     await using servers = await startServers();
     await using launcher = await createLauncher();
     const { get } = await launcher.runClient(runtime, { caCerts: [], get: { honest: servers.urls.honest } });
     assert.match(get.honest, REASONS[runtime]["unknown authority"]);
   });
 
-  test(`createFetch() on ${runtime} trusts caCerts in addition to the runtime's own authorities`, async () => {
+  test(`T3.3 T21 T29 createFetch() on ${runtime} trusts caCerts in addition to the runtime's own authorities`, async () => {
     const [own, added] = [await makeCa("own"), await makeCa("added")];
     await using servers = await startServers();
     await using ownServer = serveWith(await issueCertificate({ authority: own }), () => {});
@@ -83,7 +83,7 @@ for (const runtime of ADAPTED) {
     }
   });
 
-  test(`T3.3 serve() on ${runtime} refuses to start while certificate verification is off`, async () => {
+  test(`T3.3 T21 T29 serve() on ${runtime} refuses to start while certificate verification is off`, async () => {
     await using launcher = await createLauncher();
     const off = runtime === "deno"
       ? { denoFlags: ["-A", "--unsafely-ignore-certificate-errors"] }
@@ -100,7 +100,7 @@ for (const runtime of ADAPTED) {
 
 // Node's own fetch uses no proxy; canary_test.ts has the other ways in which the question can stay open.
 for (const runtime of ["deno", "bun"] as const) {
-  test(`T3.3 serve() on ${runtime} refuses to start while it cannot tell whether verification is on`, async () => {
+  test(`T3.3 T21 T29 serve() on ${runtime} refuses to start while it cannot tell whether verification is on`, async () => {
     await using launcher = await createLauncher();
     const env = { HTTPS_PROXY: "http://127.0.0.1:1", NO_PROXY: "", no_proxy: "" }; // nothing listens on port 1
     await using program = await launcher.launchServer(runtime, await issueCertificate(), { env });
@@ -109,7 +109,7 @@ for (const runtime of ["deno", "bun"] as const) {
   });
 }
 
-test("T3.3 serve() on deno names the permission it lacks for the check", async () => {
+test("T3.3 T21 T29 serve() on deno names the permission it lacks for the check", async () => {
   await using launcher = await createLauncher();
   const denoFlags = ["--allow-read", "--allow-env", "--allow-net=localhost"];
   await using program = await launcher.launchServer("deno", await issueCertificate(), { denoFlags });

@@ -63,12 +63,18 @@ interface ValibotSchema extends Schema {
  * ```ts
  * import { rpc, service, uncheckedSchema } from "@postern/rpc";
  * import type { Schema } from "@postern/rpc/rpc";
- * import * as v from "valibot";
  *
- * declare const Name: Schema<{ name: string }>; // of any library that implements Standard Schema
+ * const isPing = (value: unknown): value is { at: number } =>
+ *   JSON.stringify(Object.keys(value as object)) === '["at"]' && Number.isInteger((value as { at: unknown }).at);
+ * const Ping: Schema<{ at: number }> = {
+ *   "~standard": {
+ *     version: 1,
+ *     vendor: "by hand",
+ *     validate: (value) => isPing(value) ? { value } : { issues: [{ message: "This is no ping" }] },
+ *   },
+ * };
  *
- * const declareGreeter = () =>
- *   service("greeter.v1", { hello: rpc(uncheckedSchema(Name), v.object({ text: v.string() })) });
+ * export const Clock = service("clock.v1", { ping: rpc(uncheckedSchema(Ping), uncheckedSchema(Ping)) });
  * ```
  *
  * @param schema A schema that implements Standard Schema.

@@ -150,7 +150,7 @@ const wrongs: readonly Wrong[] = [
     request: say({ "content-length": "10", "transfer-encoding": "chunked" }),
     status: 400,
     code: "invalid_argument",
-    names: /two lengths/,
+    names: /length/,
   },
   ...["-1", "abc", "1e3", "10, 10", "0x10", "1".repeat(16)].map((length): Wrong => ({
     name: `the length ${length}`,

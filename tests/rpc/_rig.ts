@@ -164,3 +164,16 @@ export async function printed(action: () => unknown): Promise<string[]> {
   }
   return lines;
 }
+
+/** What a promise gives, or a failure where it waits for a timer that it should not wait for. */
+export async function soon<Value>(promise: Promise<Value>): Promise<Value> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(reject, 3_000, new Error("it waits for another deadline"));
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -108,6 +108,15 @@ test("createServer() asks its guard about each call, known methods and unknown o
   assert.deepEqual(incoming.map(({ request }) => request), [requests[0], requests[1], undefined]);
 });
 
+for (const path of ["/", "/echo.v1", "/x/echo.v1/say", "/echo.v1/say/", "/echo.v1/%73ay", "/__proto__/say"]) {
+  test(`createServer() does not ask its guard about the path ${path}, which names no method`, async () => {
+    const { guard, incoming } = watched();
+    const { server } = echoServer({ guard });
+    assert.equal((await server.fetch(post(path, message))).status, 404);
+    assert.equal(incoming.length, 0);
+  });
+}
+
 test("createServer() gives its guard the raw body, read once for all who ask", async () => {
   const seen: Uint8Array[] = [];
   const { guard } = watched({

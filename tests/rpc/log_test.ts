@@ -99,7 +99,7 @@ const anything: readonly (readonly [name: string, value: unknown])[] = [
   ["a throwing getter", Object.defineProperty({}, "a", { get: fail, enumerable: true })],
   [
     "an error with throwing getters",
-    Object.defineProperties(new Error(), { message: { get: fail }, stack: { get: fail } }),
+    Object.defineProperties(new Error(), { stack: { get: fail }, message: { get: fail } }),
   ],
   ["a throwing toJSON", { toJSON: fail }],
   ["a Proxy that throws", new Proxy({}, { get: fail, ownKeys: fail, getPrototypeOf: fail })],

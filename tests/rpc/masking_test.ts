@@ -61,7 +61,7 @@ const thrown: readonly (readonly [name: string, make: () => unknown])[] = [
   ],
   [
     "an Error with throwing getters",
-    () => Object.defineProperties(new Error(), { message: { get: fail }, stack: { get: fail }, cause: { get: fail } }),
+    () => Object.defineProperties(new Error(), { stack: { get: fail }, message: { get: fail }, cause: { get: fail } }),
   ],
   ["a Proxy that throws on everything", () => hostileProxy()],
   ["a Proxy of a function that throws on everything", () => hostileProxy(() => {})],
@@ -84,6 +84,10 @@ const thrown: readonly (readonly [name: string, make: () => unknown])[] = [
     delete (error as { message?: string }).message;
     return error;
   }],
+  [
+    "an RpcError whose message is no text",
+    () => Object.defineProperty(new RpcError("not_found", ""), "message", { value: { secret } }),
+  ],
   ["an RpcError whose code is none", () => new RpcError("no_such_code" as RpcCode, secret)],
   ["an RpcError whose code is inherited", () => new RpcError("toString" as RpcCode, secret)],
   ["an RpcError whose code is nothing", () => new RpcError(undefined as unknown as RpcCode, secret)],

@@ -56,7 +56,8 @@ export type Client<Methods extends MethodDeclarations> = {
  * @param service The contract.
  * @param transport What takes the calls: `fetchTransport(…)` to a server elsewhere, `server.call` to one in this process.
  * @param options Timeout and middleware.
- * @returns The client. Its functions reject with an `RpcError` and nothing else.
+ * @returns The client. Its functions reject with an `RpcError`, unless middleware or a transport of yours throws other
+ * things.
  * @throws {RangeError} The timeout is not a whole number from 1 to 2,147,483,647.
  */
 export function createClient<Methods extends MethodDeclarations>(

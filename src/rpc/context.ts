@@ -48,6 +48,7 @@ export class CallContext implements Context {
   readonly #waiter: { readonly signal?: AbortSignal };
   readonly #startedAt = performance.now();
   #id: string | undefined;
+  #expired = false; // the clock is no witness: a timer may fire a little early
   #controller: AbortController | undefined;
   #forget: (() => void) | undefined;
 
@@ -76,7 +77,7 @@ export class CallContext implements Context {
     const waiting = this.#waiter.signal;
     const cancel = () => controller.abort(new RpcError("canceled", "The caller is gone"));
     if (waiting?.aborted) cancel();
-    if (this.remainingMs === 0) this.expire();
+    if (this.#expired || this.remainingMs === 0) this.expire();
     waiting?.addEventListener("abort", cancel, { once: true });
     this.#forget = () => waiting?.removeEventListener("abort", cancel);
     return controller.signal;
@@ -104,6 +105,7 @@ export class CallContext implements Context {
   /** The time is up: tells the handler, and makes the error for the caller. */
   expire(): RpcError {
     const error = new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
+    this.#expired = true;
     this.#controller?.abort(error);
     return error;
   }

@@ -51,7 +51,7 @@ export interface FetchTransportOptions {
  */
 export function fetchTransport(url: string | URL, options: FetchTransportOptions): Transport {
   const { prover, codec = json(), fetch: send = globalThis.fetch } = options ?? {};
-  const sending = { base: baseOf(new URL(url)), prover, codec, send, init: withoutAmbientAuthority() };
+  const sending = { base: baseOf(url), prover, codec, send, init: withoutAmbientAuthority() };
   if (!prover) throw new TypeError("Cannot make calls without a prover, anonymous() is one");
   return async (call) => {
     const deadline = startDeadline(call);
@@ -65,7 +65,10 @@ export function fetchTransport(url: string | URL, options: FetchTransportOptions
   };
 }
 
-function baseOf({ protocol, username, password, search, hash, origin, pathname }: URL): string {
+function baseOf(given: string | URL): string {
+  // The runtime's own error would show the URL, and what is in it.
+  if (!URL.canParse(given)) throw new TypeError("Cannot make calls: this is not an absolute URL");
+  const { protocol, username, password, search, hash, origin, pathname } = new URL(given);
   if (protocol !== "https:" || username || password || search || hash) {
     throw new TypeError(
       `Cannot make calls to this "${protocol}" URL: it must be "https:", without credentials, query or fragment`,

@@ -14,7 +14,7 @@ import type { Admission } from "./guard.ts";
 import { assertOneLength, readBody } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
-import { RpcError } from "./rpc_error.ts";
+import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
 import { type Endpoint, invoke, type ServerCore } from "./server_core.ts";
 
 /**
@@ -124,7 +124,9 @@ function deadlineOf(head: HttpHead, longestMs: number): number {
   if (!TIMEOUT_PATTERN.test(head.timeoutMs)) {
     throw new RpcError("invalid_argument", "Cannot take the call: its timeout is not a number of milliseconds");
   }
-  return Math.min(Number(head.timeoutMs), longestMs);
+  const askedMs = Number(head.timeoutMs);
+  if (askedMs === 0) throw new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
+  return Math.min(askedMs, longestMs);
 }
 
 /** How large a message the method takes; one that does not exist takes as much as any. */

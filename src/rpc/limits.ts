@@ -44,8 +44,11 @@ export const defaultServerLimits: Required<ServerLimits> = {
 
 /** Completes a server's limits, and refuses one that could not hold. */
 export function serverLimits(given: ServerLimits = {}): Required<ServerLimits> {
-  const limits = { ...defaultServerLimits, ...given };
-  for (const [name, value] of Object.entries(limits)) assertLimit(name, value);
+  const limits: Record<keyof ServerLimits, number> = { ...defaultServerLimits };
+  for (const name of Object.keys(limits) as (keyof ServerLimits)[]) {
+    if (given[name] !== undefined) limits[name] = given[name];
+    assertLimit(name, limits[name]);
+  }
   return limits;
 }
 

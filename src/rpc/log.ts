@@ -32,10 +32,12 @@ export function logToConsole(entry: LogEntry): void {
 
 /** Hands an entry to a log that may throw: that must not take the answer with it. */
 export function note(log: Log, entry: LogEntry): void {
+  const failed = () => console.error("The log of a server failed");
   try {
-    log(entry);
+    const logged: unknown = log(entry); // a function that returns a promise is a Log too
+    if (logged instanceof Promise) logged.catch(failed);
   } catch {
-    console.error("The log of a server failed");
+    failed();
   }
 }
 

@@ -72,7 +72,7 @@ export interface Server extends AsyncDisposable {
  * @param implementations One, or several of different services.
  * @param options The guard, and what else differs from the defaults.
  * @returns The server; it listens nowhere by itself.
- * @throws {TypeError} There is no guard, the guard names what is not served, or a service is given twice.
+ * @throws {TypeError} There is no guard, the guard names what is not served, or a service or codec is given twice.
  * @throws {RangeError} A limit is not a whole number from 1 to 2,147,483,647.
  */
 export function createServer(
@@ -152,6 +152,7 @@ function codecsByMediaType(codecs: readonly Codec[]): ReadonlyMap<string, Codec>
   const byType = new Map<string, Codec>();
   for (const codec of codecs) {
     const mediaType = unaryMediaType(codec.name);
+    if (byType.has(mediaType)) throw new TypeError(`Cannot build a server with two codecs named "${codec.name}"`);
     for (const parameter of ["", ";charset=utf-8", "; charset=utf-8"]) byType.set(mediaType + parameter, codec);
   }
   if (byType.size === 0) throw new TypeError("Cannot build a server without a codec");

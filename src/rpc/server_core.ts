@@ -98,6 +98,8 @@ export async function invoke(
   if (method.streamsInput || method.streamsOutput) {
     throw new RpcError("unimplemented", "Cannot call this method: streams are not served yet");
   }
+  // An object without required members would take an empty list.
+  if (Array.isArray(message)) throw new RpcError("invalid_argument", mismatch("The message", []));
   const input = check(method.validateInput, message);
   const { value, issues } = input instanceof Promise ? await input : input;
   if (issues) throw new RpcError("invalid_argument", mismatch("The message", issues));

@@ -79,12 +79,16 @@ function inspect(walk: Walk, schema: Inspectable, path: string, depth: number): 
     walk.refuse(path, `is v.${name}, which is not allowed${ADVICE[type] ?? ""}`);
   }
   if ("fallback" in schema) walk.refuse(path, "has v.fallback, which takes everything and tells nobody");
-  if (!isInput) schema.pipe?.slice(1).forEach((action) => assertRepeatable(walk, action, path));
+  schema.pipe?.slice(1).forEach((action) => inspectAction(walk, action, path, depth));
   inspectParts(walk, schema, path, depth + 1);
 }
 
-/** Both sides check an answer, so a transformation would be applied twice. */
-function assertRepeatable(walk: Walk, { kind, type }: Inspectable, path: string): void {
+/** What follows in a pipe: an input may be transformed, into something that is as strict. */
+function inspectAction(walk: Walk, action: Inspectable, path: string, depth: number): void {
+  const { kind, type } = action;
+  if (type === "parse_json") walk.refuse(path, "has v.parseJson, a decoder without the codec's limits");
+  if (walk.isInput) return kind === "schema" ? inspect(walk, action, path, depth) : undefined;
+  // Both sides check an answer, so a transformation would be applied twice.
   if (kind === "schema" || (kind === "transformation" && !REPEATABLE.has(type))) {
     walk.refuse(path, `is transformed by "${type}", but both sides check an answer, so it must stay the same`);
   }

@@ -332,3 +332,11 @@ test("createServer() answers canceled when its caller ends what its handler call
   controller.abort();
   assert.equal((await call).code, "canceled");
 });
+
+test("createServer().fetch calls nothing for a deadline that is over already", async () => {
+  const { server, calls } = echoServer();
+  const refusal = await refusalOf(
+    await server.fetch(post("/echo.v1/say", { text: "a" }, { "connect-timeout-ms": "0" })),
+  );
+  assert.deepEqual([refusal.status, refusal.code, calls.length], [504, "deadline_exceeded", 0]);
+});

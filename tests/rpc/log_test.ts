@@ -221,3 +221,13 @@ for (
     await printed(() => assertAnswers(server));
   });
 }
+
+test("createServer() answers a call although its log rejects later", async () => {
+  const { server } = echoServer({ log: () => Promise.reject(new Error("the disk is full")) }, () => {
+    throw null;
+  });
+  const lines = await printed(async () => {
+    assert.equal((await server.fetch(post("/echo.v1/say", { text: "a" }))).status, 500);
+  });
+  assert.deepEqual(lines, ["The log of a server failed"]);
+});

@@ -123,7 +123,8 @@ const mismatches: readonly (readonly [name: string, message: unknown, field: str
   ["an unknown member that is no plain name", { items: [], [`<${secret}>`]: 1 }, "[key]"],
   ["an inherited name", { items: [], constructor: secret }, "constructor"],
   ["an inherited name at depth", { items: [{ sku: "a", toString: secret }] }, "items[0].toString"],
-  ["an array", [secret], "items"],
+  ["an array", [secret], ""],
+  ["an empty array", [], ""],
   ["a text", secret, ""],
   ["null", null, ""],
 ];
@@ -237,4 +238,8 @@ test("createServer() answers through fetch when that is taken off the server", a
   const { fetch, call } = echoServer().server;
   assert.equal((await fetch(post("/echo.v1/say", { text: "a" }))).status, 200);
   assert.deepEqual(await createClient(Echo, call).say({ text: "a" }), { text: "a" });
+});
+
+test("createServer() refuses two codecs of one name", () => {
+  assert.throws(() => echoServer({ codecs: [json(), json({ maxBytes: 10 })] }), /two codecs named "json"/);
 });

@@ -239,7 +239,6 @@ for (
     ["v.transform", v.pipe(v.string(), v.transform((text) => text + "!")), /transformed by "transform"/],
     ["v.rawTransform", v.pipe(v.string(), v.rawTransform(() => "x")), /transformed by "raw_transform"/],
     ["v.toNumber", v.pipe(v.string(), v.toNumber()), /transformed by "to_number"/],
-    ["v.parseJson", v.pipe(v.string(), v.parseJson()), /transformed by "parse_json"/],
     ["a schema in a pipe", v.pipe(v.string(), v.string()), /"string"/],
   ] as const
 ) {
@@ -252,6 +251,21 @@ for (
     declareInput(v.strictObject({ a: schema }));
   });
 }
+
+test("service() refuses v.parseJson, a decoder without the codec's limits", () => {
+  const schema = v.pipe(v.string(), v.parseJson(), v.strictObject({}));
+  assertRefused(() => declareInput(v.strictObject({ a: schema })), "input.a", /v\.parseJson/);
+  assertRefused(() => declareOutput(v.object({ a: schema })), "output.a", /v\.parseJson/);
+});
+
+test("service() refuses an input's pipe that ends in something that is not strict", () => {
+  const parsed = v.transform((text: string): unknown => text.split(""));
+  for (const [last, why] of [[v.any(), /v\.any/], [v.unknown(), /v\.unknown/], [v.object({}), /v\.object/]] as const) {
+    const schema = v.pipe(v.string(), parsed, last as v.GenericSchema);
+    assertRefused(() => declareInput(v.strictObject({ a: schema })), "input.a", why);
+  }
+  declareInput(v.strictObject({ a: v.pipe(v.string(), parsed, v.array(v.string())) }));
+});
 
 test("service() refuses a record whose keys are checked by a function", () => {
   const schema = v.strictObject({ a: v.record(v.custom<string>(() => true) as never, v.string()) });

@@ -19,6 +19,9 @@ const Greeter = service("greeter.v1", {
   ponder: rpc(v.strictObject({ question: v.string() }), v.object({ text: v.string() })),
 });
 
+let stopped: () => void;
+const toldToStop = new Promise<void>((resolve) => stopped = resolve);
+
 /** Thinks for a minute, or until nobody waits any more. */
 function ponder(signal: AbortSignal): Promise<{ text: string }> {
   return new Promise((resolve) => {
@@ -26,6 +29,7 @@ function ponder(signal: AbortSignal): Promise<{ text: string }> {
     signal.addEventListener("abort", () => {
       clearTimeout(timer);
       console.log("     the handler was told to stop");
+      stopped();
     });
   });
 }
@@ -81,6 +85,7 @@ console.log(`     refused: ${response.status} ${code}: ${message}`);
 
 tell("A deadline that is missed ends the call on both sides");
 await mustFail(() => greeter.ponder({ question: "Why?" }, { timeoutMs: 200 }));
+await toldToStop;
 
 tell("There is no plaintext");
 await mustFail(() => fetchTransport(serving.url.replace("https:", "http:"), { prover: anonymous() }));

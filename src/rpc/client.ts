@@ -2,7 +2,7 @@ import { type Middleware, type Transport, wrap } from "./call.ts";
 import type { Method, MethodDeclaration, MethodDeclarations, Received, Sent, Service, Stream } from "./contract.ts";
 import { assertLimit, MAX_TIMER } from "./limits.ts";
 import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, RpcError } from "./rpc_error.ts";
-import { check, mismatch } from "./schema.ts";
+import { check, mismatch, type SchemaResult, type Validate } from "./schema.ts";
 
 /** What one call asks for beyond the client's own settings. */
 export interface CallOptions {
@@ -79,17 +79,25 @@ type UnaryFunction = (message: unknown, options?: CallOptions) => Promise<unknow
 
 function unary(method: Method, transport: Transport, defaultTimeoutMs: number): UnaryFunction {
   return async (message, options) => {
-    const input = await check(method.validateInput, message);
+    const input = await checked(method.validateInput, message);
     if (input.issues) throw new RpcError("invalid_argument", mismatch("The message", input.issues), RECEIVED);
     const timeoutMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
     const { signal } = options ?? {};
     if (signal?.aborted) throw new RpcError("canceled", CANCELED, { cause: signal.reason, ...RECEIVED });
     if (!(timeoutMs > 0)) throw new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED);
     const reply = await transport(signal ? { method, message, timeoutMs, signal } : { method, message, timeoutMs });
-    const output = await check(method.validateOutput, reply.message);
+    const output = await checked(method.validateOutput, reply.message);
     if (output.issues) throw new RpcError("internal", mismatch("The answer", output.issues), RECEIVED);
     return output.value;
   };
+}
+
+async function checked(validate: Validate, value: unknown): Promise<SchemaResult> {
+  try {
+    return await check(validate, value);
+  } catch (cause) {
+    throw new RpcError("internal", "The schema of the contract failed", { cause, ...RECEIVED });
+  }
 }
 
 /** Streams are declared already and served later: a call of one says so. */

@@ -87,3 +87,6 @@ export const detailsType = (service: string, method: string, code: string): stri
 
 /** Base64 as Connect wants it in errors. */
 export const unpadded = (base64: string): string => base64.replace(/=+$/, "");
+
+/** The longest message of an error, in UTF-16 code units; what is longer is cut, on both sides. */
+export const MAX_MESSAGE = 4096;

@@ -1,3 +1,4 @@
+import { within } from "../internal/within.ts";
 import type { Method } from "./contract.ts";
 import { type Log, note } from "./log.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
@@ -50,14 +51,15 @@ export class CallContext implements Context {
   #id: string | undefined;
   #expired = false; // the clock is no witness: a timer may fire a little early
   #controller: AbortController | undefined;
+  #ended = false;
   #forget: (() => void) | undefined;
 
   /**
    * @param waiter Whose signal says that nobody waits any more; it is read only when a handler asks, because reading a
    * request's signal doubles what a small call costs on Deno.
    */
-  constructor(method: Method, deadlineMs: number, log: Log, waiter: { readonly signal?: AbortSignal }) {
-    this.method = method;
+  constructor(method: Method | undefined, deadlineMs: number, log: Log, waiter: { readonly signal?: AbortSignal }) {
+    this.method = method!; // a handler has a method, and nobody else looks
     this.#deadlineMs = deadlineMs;
     this.#log = log;
     this.#waiter = waiter;
@@ -78,6 +80,7 @@ export class CallContext implements Context {
     const cancel = () => controller.abort(new RpcError("canceled", "The caller is gone"));
     if (waiting?.aborted) cancel();
     if (this.#expired || this.remainingMs === 0) this.expire();
+    if (this.#ended) return controller.signal; // nothing will tell any more, and nobody would take the listener away
     waiting?.addEventListener("abort", cancel, { once: true });
     this.#forget = () => waiting?.removeEventListener("abort", cancel);
     return controller.signal;
@@ -102,6 +105,21 @@ export class CallContext implements Context {
       });
   }
 
+  /**
+   * Waits for a part of the call, no longer than the call may take.
+   *
+   * @param pending What is waited for.
+   * @param options Whether the call keeps its place in the server until that has settled: a handler that outlives its
+   * deadline goes on using memory.
+   */
+  wait<Value>(pending: PromiseLike<Value>, options?: { readonly keepsItsPlace: boolean }): Promise<Value> {
+    const promise = Promise.resolve(pending);
+    return within(promise, () => this.remainingMs, () => {
+      if (options?.keepsItsPlace) this.outlived = promise;
+      return this.expire();
+    });
+  }
+
   /** The time is up: tells the handler, and makes the error for the caller. */
   expire(): RpcError {
     const error = new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
@@ -112,6 +130,7 @@ export class CallContext implements Context {
 
   /** The call is answered: a caller that goes away from now on is none of the handler's business. */
   end(): void {
+    this.#ended = true;
     this.#forget?.();
   }
 }

@@ -1,3 +1,4 @@
+import { STATUS_OF_CODE } from "./connect_protocol.ts";
 import type { RpcCode } from "./rpc_error.ts";
 import { type InputOf, type OutputOf, type Schema, type Validate, validatorOf } from "./schema.ts";
 import { assertStrict } from "./strictness.ts";
@@ -27,7 +28,7 @@ export interface MethodOptions {
    * @default {false}, and true where `safe` is
    */
   readonly idempotent?: boolean;
-  /** The largest message this method takes, in bytes, in place of the server's `maxBodyBytes`. */
+  /** The largest message this method takes, in bytes, where that is less than the codec's `maxBytes`. */
   readonly maxBodyBytes?: number;
   /** The longest a call of this method may take, in milliseconds, in place of the server's `callDeadlineMs`. */
   readonly callDeadlineMs?: number;
@@ -170,7 +171,12 @@ function bind(service: string, name: string, declared: MethodDeclaration): Metho
   const outputSchema = schemaOf(output);
   assertStrict(label, "input", inputSchema);
   assertStrict(label, "output", outputSchema);
-  for (const [code, details] of Object.entries(options.errors ?? {})) assertStrict(label, `errors.${code}`, details);
+  for (const [code, details] of Object.entries(options.errors ?? {})) {
+    if (!Object.hasOwn(STATUS_OF_CODE, code)) {
+      throw new TypeError(`Cannot declare "${label}": there is no code "${code}"`);
+    }
+    assertStrict(label, `errors.${code}`, details);
+  }
   return Object.freeze({
     input,
     output,

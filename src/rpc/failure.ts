@@ -1,7 +1,9 @@
+import { within } from "../internal/within.ts";
 import type { CallContext } from "./context.ts";
 import type { Method } from "./contract.ts";
 import {
   detailsType,
+  MAX_MESSAGE,
   requestInfo,
   STATUS_OF_CODE,
   unpadded,
@@ -10,8 +12,8 @@ import {
 } from "./connect_protocol.ts";
 import { HttpRefusal } from "./http_head.ts";
 import { type Log, note } from "./log.ts";
-import { RpcError } from "./rpc_error.ts";
-import { validatorOf } from "./schema.ts";
+import { MASKED_MESSAGE, RpcError } from "./rpc_error.ts";
+import { check, validatorOf } from "./schema.ts";
 
 /** What is known of a call when it fails. */
 export interface FailedCall {
@@ -65,7 +67,7 @@ function asPublic(thrown: unknown): Public | undefined {
     const { code, message, details, cause } = thrown;
     const wellFormed = Object.hasOwn(STATUS_OF_CODE, code) && typeof message === "string";
     const http = thrown instanceof HttpRefusal ? thrown : undefined;
-    return wellFormed ? { code, message, details, cause, http } : undefined;
+    return wellFormed ? { code, message: message.slice(0, MAX_MESSAGE), details, cause, http } : undefined;
   } catch {
     return undefined; // a Proxy may throw from instanceof
   }
@@ -73,14 +75,15 @@ function asPublic(thrown: unknown): Public | undefined {
 
 type Public = Pick<RpcError, "code" | "message" | "details" | "cause"> & Pick<Failure, "http">;
 
-const MASKED = { code: "internal", message: "The call failed inside the service" } as const;
+const MASKED = { code: "internal", message: MASKED_MESSAGE } as const;
 
 /** The details as the contract names them for this code; what it does not name does not leave. */
 async function contractDetails(error: Public, method: Method): Promise<unknown> {
   const schema = method.options.errors?.[error.code];
   if (!schema || error.details === undefined) return undefined;
   try {
-    const checked = await validatorOf(schema)(error.details);
+    const checking = Promise.resolve(check(validatorOf(schema), error.details));
+    const checked = await within(checking, () => MAX_DETAILS_MS, () => new Error("The details took too long to check"));
     return checked.issues ? undefined : checked.value;
   } catch {
     return undefined;
@@ -101,3 +104,6 @@ function wireDetails(details: unknown, code: string, method: Method | undefined)
 
 /** The largest details, in bytes: an error is a short answer. */
 const MAX_DETAILS = 16_384;
+
+/** The longest that a schema may take for an error's details, in milliseconds. */
+const MAX_DETAILS_MS = 1_000;

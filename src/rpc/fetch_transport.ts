@@ -135,7 +135,7 @@ async function read(response: Response, method: Method, codec: Codec, proof: Pro
     throw error;
   });
   if (proof.verify) await proof.verify({ status, headers, body });
-  const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0];
+  const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0]!.trim().toLowerCase();
   if (status !== 200) throw await receivedError(method, status, mediaType === ERROR_MEDIA_TYPE ? body : undefined);
   if (mediaType === unaryMediaType(codec.name)) return coded(() => codec.decode(body), "internal");
   throw new RpcError("unknown", "Cannot read the answer: its media type is another");

@@ -1,4 +1,5 @@
 import type { Codec } from "../codec/mod.ts";
+import { fromBase64 } from "../internal/base64.ts";
 import type { HttpHead } from "./http_head.ts";
 import { PROTOCOL_VERSION, unaryMediaType } from "./connect_protocol.ts";
 import { RpcError } from "./rpc_error.ts";
@@ -32,7 +33,8 @@ export function readQuery(
     throw new RpcError("unimplemented", "Cannot read the query: compression is not supported");
   }
   if ((given.base64 ?? "1") !== "1") throw new RpcError("invalid_argument", "Cannot read the query: base64 must be 1");
-  const bytes = given.base64 ? fromBase64Url(message) : new TextEncoder().encode(message);
+  const bytes = given.base64 ? fromBase64(message) : new TextEncoder().encode(message);
+  if (!bytes) throw new RpcError("invalid_argument", "Cannot read the query: its message is not base64url");
   const limit = Math.min(codec.maxBytes, maxBytes ?? Infinity);
   if (bytes.length > limit) {
     throw new RpcError("resource_exhausted", `Cannot read the message: it is over ${limit} bytes`);
@@ -63,15 +65,6 @@ function unescaped(text: string): string {
     return decodeURIComponent(text.replaceAll("+", " "));
   } catch (cause) {
     throw new RpcError("invalid_argument", "Cannot read the query: it is not UTF-8 in percent encoding", { cause });
-  }
-}
-
-function fromBase64Url(text: string): Uint8Array {
-  try {
-    const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/").replace(/=+$/, ""));
-    return Uint8Array.from(binary, (char) => char.charCodeAt(0));
-  } catch (cause) {
-    throw new RpcError("invalid_argument", "Cannot read the query: its message is not base64url", { cause });
   }
 }
 

@@ -15,7 +15,7 @@ import { assertOneLength, readBody } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
-import { type Endpoint, invoke, type ServerCore } from "./server_core.ts";
+import { admit, type Endpoint, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
 /**
  * Answers unary calls over HTTP, in the order in which this file reads: what is cheap and needs no trust comes first,
@@ -54,16 +54,18 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   const head = readHead(request.headers, core.limits.maxHeaderBytes);
   const posted = expectFraming(request.method, head, query, core);
   const deadlineMs = deadlineOf(head, endpoint?.deadlineMs ?? core.limits.callDeadlineMs);
-  const context = exchange.context = endpoint && new CallContext(endpoint.method, deadlineMs, core.log, request);
+  const context = exchange.context = new CallContext(endpoint?.method, deadlineMs, core.log, request);
 
   let raw: Promise<Uint8Array> | undefined;
   const readOnce = () =>
     raw ??= posted ? receive(core, request, head, maxBytesOf(posted, endpoint), deadlineMs) : NO_BODY;
-  const admitted = core.guard.admit({ method: endpoint?.method, request, body: readOnce });
+  const admitted = admit(core.guard, { method: endpoint?.method, request, body: readOnce }, context);
   const admission = exchange.admission = admitted instanceof Promise ? await admitted : admitted;
-  if (!endpoint || !context) throw notFound();
+  if (!endpoint) throw notFound();
 
-  const { codec, bytes } = posted ? { codec: posted, bytes: await readOnce() } : readGet(endpoint, head, query, core);
+  const { codec, bytes } = posted
+    ? { codec: posted, bytes: await readOnce() }
+    : readGet(endpoint, request.method, head, query, core);
   const value = await invoke(endpoint, admission, decode(codec, bytes), context);
   const body = codec.encode(value);
   if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
@@ -85,7 +87,7 @@ function locate(url: string, tlsTerminated: boolean): { path: string; query: str
 /**
  * Checks what every call must be, whichever method it names, so that a stranger learns nothing of the methods.
  *
- * @returns The codec of a POST, undefined for a GET, whose encoding is in its query.
+ * @returns The codec of a POST; undefined for a GET, whose encoding is in its query, and for verbs that call nothing.
  */
 function expectFraming(verb: string, head: HttpHead, query: string | undefined, core: ServerCore): Codec | undefined {
   if (head.protocolVersion !== undefined && head.protocolVersion !== PROTOCOL_VERSION) {
@@ -94,8 +96,11 @@ function expectFraming(verb: string, head: HttpHead, query: string | undefined, 
       `Cannot take the call: the protocol's version must be "${PROTOCOL_VERSION}"`,
     );
   }
-  if (verb === "GET") return undefined;
-  if (verb !== "POST") throw wrongVerb();
+  // Deno makes the URL of whatever HTTP/1.1 has as its host, a path included.
+  if (head.host !== undefined && !HOST_PATTERN.test(head.host)) {
+    throw new RpcError("invalid_argument", "Cannot take the call: its host is not one");
+  }
+  if (verb !== "POST") return undefined;
   if (query !== undefined) throw new RpcError("invalid_argument", "Cannot take the call: a POST has no query");
   const contentType = head.contentType ?? "";
   const codec = core.codecs.get(contentType) ?? core.codecs.get(contentType.toLowerCase());
@@ -107,16 +112,27 @@ function expectFraming(verb: string, head: HttpHead, query: string | undefined, 
   return codec;
 }
 
-function readGet(endpoint: Endpoint, head: HttpHead, query: string | undefined, core: ServerCore): QueryMessage {
-  if (!endpoint.method.options.safe) throw wrongVerb();
+function readGet(
+  { method: { options } }: Endpoint,
+  verb: string,
+  head: HttpHead,
+  query: string | undefined,
+  core: ServerCore,
+): QueryMessage {
+  if (verb !== "GET" || !options.safe) {
+    const allow = options.safe ? "GET, POST" : "POST";
+    throw new HttpRefusal(405, "unimplemented", `Cannot call this method this way, use ${allow}`, {
+      headers: { allow },
+    });
+  }
   assertNotCrossSite(head);
-  return readQuery(query, core.codecs, endpoint.method.options.maxBodyBytes);
+  return readQuery(query, core.codecs, options.maxBodyBytes);
 }
 
 const notFound = () => new HttpRefusal(404, "unimplemented", "There is no such method");
 
-const wrongVerb = () =>
-  new HttpRefusal(405, "unimplemented", "Cannot call a method this way, use POST", { headers: { allow: "POST" } });
+/** A host and perhaps a port, in a request's `host`. */
+const HOST_PATTERN = /^[\w.\-:[\]]*$/;
 
 /** The shorter of the caller's deadline and the server's. */
 function deadlineOf(head: HttpHead, longestMs: number): number {
@@ -172,9 +188,16 @@ async function seal(
   body: string | Uint8Array,
   more: Readonly<Record<string, string>>,
 ): Promise<Response> {
-  const proof = admission?.seal ? await admission.seal({ status, contentType, body }) : undefined;
+  const proof = admission?.seal
+    ? await within(Promise.resolve(admission.seal({ status, contentType, body })), () => MAX_SEAL_MS, tooSlow)
+    : undefined;
   return new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
 }
+
+/** The longest that a guard may take to prove an answer, in milliseconds. */
+const MAX_SEAL_MS = 1_000;
+
+const tooSlow = () => new Error("The guard took too long to prove an answer");
 
 /** The answer to a call that failed, wherever it failed. */
 async function refuse(
@@ -219,5 +242,3 @@ const UNSHARED = {
   "cross-origin-resource-policy": "same-origin",
   "x-content-type-options": "nosniff",
 } as const;
-
-const NO_BODY = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());

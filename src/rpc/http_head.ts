@@ -9,6 +9,7 @@ export interface HttpHead {
   timeoutMs?: string;
   protocolVersion?: string;
   fetchSite?: string;
+  host?: string;
 }
 
 const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
@@ -19,6 +20,7 @@ const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
   ["connect-timeout-ms", "timeoutMs"],
   ["connect-protocol-version", "protocolVersion"],
   ["sec-fetch-site", "fetchSite"],
+  ["host", "host"],
 ]);
 
 /**

@@ -26,7 +26,8 @@ export interface ServerLimits {
    */
   readonly receiveDeadlineMs?: number;
   /**
-   * The longest a call may take, in milliseconds; a caller's own deadline can only be shorter. Answered with
+   * The longest a call may take, in milliseconds, where its method's contract does not say; a caller's own deadline can
+   * only be shorter. Answered with
    * `deadline_exceeded`.
    *
    * @default {30_000}
@@ -42,8 +43,10 @@ export const defaultServerLimits: Required<ServerLimits> = {
   callDeadlineMs: 30_000,
 };
 
-/** Completes a server's limits, and refuses one that could not hold. */
+/** Completes a server's limits, and refuses one that could not hold or that nobody looks at. */
 export function serverLimits(given: ServerLimits = {}): Required<ServerLimits> {
+  const unknown = Object.keys(given).find((name) => !Object.hasOwn(defaultServerLimits, name));
+  if (unknown) throw new TypeError(`Cannot use the limit "${unknown}": there is no such limit`);
   const limits: Record<keyof ServerLimits, number> = { ...defaultServerLimits };
   for (const name of Object.keys(limits) as (keyof ServerLimits)[]) {
     if (given[name] !== undefined) limits[name] = given[name];

@@ -1,5 +1,13 @@
 import { json } from "../codec/mod.ts";
-import { codeOfStatus, detailsType, REQUEST_INFO, STATUS_OF_CODE, type WireErrorDetail } from "./connect_protocol.ts";
+import { fromBase64 } from "../internal/base64.ts";
+import {
+  codeOfStatus,
+  detailsType,
+  MAX_MESSAGE,
+  REQUEST_INFO,
+  STATUS_OF_CODE,
+  type WireErrorDetail,
+} from "./connect_protocol.ts";
 import type { Method } from "./contract.ts";
 import { type RpcCode, RpcError } from "./rpc_error.ts";
 import { check, validatorOf } from "./schema.ts";
@@ -17,16 +25,16 @@ export async function receivedError(method: Method, status: number, body: Uint8A
   const code = wire && isCode(wire.code) ? wire.code : codeOfStatus(status);
   const message = typeof wire?.message === "string" ? wire.message : `The server answered with status ${status}`;
   const details: readonly WireErrorDetail[] = Array.isArray(wire?.details) ? wire.details : [];
-  const ofType = (type: string) => details.find((each) => each?.type === type)?.value;
+  const ofType = (type: string) => {
+    const value: unknown = details.find((each) => each?.type === type)?.value;
+    return typeof value === "string" ? value : undefined;
+  };
   return new RpcError(code, message.slice(0, MAX_MESSAGE), {
     details: await contractDetails(method, code, ofType(detailsType(method.service, method.name, code))),
     correlationId: correlationIdOf(ofType(REQUEST_INFO)),
     received: true,
   });
 }
-
-/** The longest message of a server's that is kept, in UTF-16 code units. */
-const MAX_MESSAGE = 4096;
 
 function decoded(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   try {
@@ -45,8 +53,12 @@ async function contractDetails(method: Method, code: RpcCode, value: string | un
   if (!schema || !value) return undefined;
   const bytes = fromBase64(value);
   if (!bytes) return undefined;
-  const checked = await check(validatorOf(schema), decoded(bytes));
-  return checked.issues ? undefined : checked.value;
+  try {
+    const checked = await check(validatorOf(schema), decoded(bytes));
+    return checked.issues ? undefined : checked.value;
+  } catch {
+    return undefined; // a schema that fails
+  }
 }
 
 /** The id in a RequestInfo: field 1, a text of at most 127 bytes. */
@@ -55,12 +67,4 @@ function correlationIdOf(value: string | undefined): string | undefined {
   if (!bytes || bytes[0] !== 10 || bytes[1]! > 127) return undefined;
   const id = String.fromCharCode(...bytes.subarray(2, 2 + bytes[1]!));
   return /^[\w-]+$/.test(id) ? id : undefined;
-}
-
-function fromBase64(text: string): Uint8Array | undefined {
-  try {
-    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-  } catch {
-    return undefined;
-  }
 }

@@ -84,3 +84,6 @@ export const CANCELED = "The call was canceled";
 
 /** What a client says of the errors that it makes. */
 export const RECEIVED: RpcErrorOptions = { received: true };
+
+/** What a caller is told of what is none of its business. */
+export const MASKED_MESSAGE = "The call failed inside the service";

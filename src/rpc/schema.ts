@@ -1,3 +1,5 @@
+import { isPromiseLike } from "../internal/promise.ts";
+
 /**
  * A schema as Standard Schema describes it, so that public types name no library.
  *
@@ -125,14 +127,21 @@ export function mismatch(what: string, issues: readonly SchemaIssue[]): string {
   return `${what} does not match the contract${field ? ` at "${field}"` : ""}`;
 }
 
-/** A schema is a stranger's code: one that throws, as a recursive one does on deep input, accepts nothing. */
+/**
+ * Checks a value.
+ *
+ * @throws Whatever the schema throws, but for the RangeError of a recursive one on deep input, which accepts nothing.
+ */
 export function check(validate: Validate, value: unknown): SchemaResult | Promise<SchemaResult> {
   try {
     const result = validate(value);
-    return result instanceof Promise ? result.catch(() => REFUSED) : result;
-  } catch {
-    return REFUSED;
+    return isPromiseLike(result) ? Promise.resolve(result).catch(tooDeep) : result;
+  } catch (error) {
+    return tooDeep(error);
   }
 }
 
-const REFUSED: SchemaResult = { issues: [{ message: "" }] };
+function tooDeep(error: unknown): SchemaResult {
+  if (error instanceof RangeError) return { issues: [{ message: "" }] };
+  throw error;
+}

@@ -1,16 +1,15 @@
 import { type Codec, json } from "../codec/mod.ts";
-import { type Call, type Middleware, type Reply, type Transport, wrap } from "./call.ts";
+import { type Call, type Middleware, type Transport, wrap } from "./call.ts";
 import { unaryMediaType } from "./connect_protocol.ts";
-import { CallContext } from "./context.ts";
+import type { CallContext } from "./context.ts";
 import type { Method, Service } from "./contract.ts";
-import { failureOf } from "./failure.ts";
 import type { Guard } from "./guard.ts";
 import { httpHandler } from "./http_handler.ts";
 import type { Implementation } from "./implement.ts";
+import { inProcess } from "./in_process.ts";
 import { assertLimit, type ServerLimits, serverLimits } from "./limits.ts";
 import { type Log, logToConsole } from "./log.ts";
-import { CANCELED, RpcError } from "./rpc_error.ts";
-import { type Endpoint, invoke, replyOf, type ServerCore, traffic } from "./server_core.ts";
+import { type Endpoint, type ServerCore, traffic } from "./server_core.ts";
 
 /** How a server is built. */
 export interface ServerOptions {
@@ -132,8 +131,9 @@ function wrapped(
   middleware: readonly Middleware[],
 ): Endpoint["run"] {
   if (middleware.length === 0) return handler;
-  const innermost = (call: Call) => Promise.resolve(replyOf(handler(call.message, call.context as CallContext)));
-  const outermost = wrap(middleware, async (call) => await innermost(call));
+  const outermost = wrap(middleware, async (call) => ({
+    message: await handler(call.message, call.context as CallContext),
+  }));
   return async (message, context) => {
     const call: Call = {
       method,
@@ -158,56 +158,3 @@ function codecsByMediaType(codecs: readonly Codec[]): ReadonlyMap<string, Codec>
   if (byType.size === 0) throw new TypeError("Cannot build a server without a codec");
   return byType;
 }
-
-/** The way in for callers of the same process: no bytes, but the same guard and the same contract. */
-function inProcess(core: ServerCore): Transport {
-  return async (call) => {
-    const endpoint = core.endpoints.get(call.method.path);
-    const method = endpoint?.method; // the server's own contract counts, not the caller's
-    const deadlineMs = Math.min(call.timeoutMs, endpoint?.deadlineMs ?? call.timeoutMs);
-    const context = new CallContext(method ?? call.method, deadlineMs, core.log, call);
-    let entered = false;
-    try {
-      core.traffic.enter();
-      entered = true;
-      return await untilGone(answerInProcess(core, endpoint, call, context), call.signal, context);
-    } catch (error) {
-      const { wire, correlationId, details } = await failureOf(error, { method, context }, core.log);
-      throw new RpcError(wire.code, wire.message, { details, correlationId, received: true });
-    } finally {
-      context.end();
-      if (entered) core.traffic.leave(context);
-    }
-  };
-}
-
-async function answerInProcess(
-  core: ServerCore,
-  endpoint: Endpoint | undefined,
-  call: Call,
-  context: CallContext,
-): Promise<Reply> {
-  const admission = await core.guard.admit({ method: endpoint?.method, request: undefined, body: () => NO_BODY });
-  if (!endpoint) throw new RpcError("unimplemented", "There is no such method");
-  return { message: await invoke(endpoint, admission, call.message, context) };
-}
-
-/** A caller that cancels is not kept waiting by a handler that does not listen. */
-function untilGone(
-  reply: Promise<Reply>,
-  signal: AbortSignal | undefined,
-  context: CallContext,
-): Promise<Reply> {
-  if (!signal) return reply;
-  return new Promise((resolve, reject) => {
-    const cancel = () => {
-      context.outlived ??= reply;
-      reject(new RpcError("canceled", CANCELED));
-    };
-    if (signal.aborted) cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    reply.then(resolve, reject).finally(() => signal.removeEventListener("abort", cancel));
-  });
-}
-
-const NO_BODY = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());

@@ -1,12 +1,11 @@
 import type { Codec } from "../codec/mod.ts";
-import { within } from "../internal/within.ts";
-import type { Reply } from "./call.ts";
+import { isPromiseLike } from "../internal/promise.ts";
 import type { CallContext } from "./context.ts";
 import type { Method } from "./contract.ts";
-import type { Admission, Guard } from "./guard.ts";
+import type { Admission, Guard, Incoming } from "./guard.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Log } from "./log.ts";
-import { RpcError } from "./rpc_error.ts";
+import { MASKED_MESSAGE, RpcError } from "./rpc_error.ts";
 import { check, mismatch } from "./schema.ts";
 
 /** One method that a server answers. */
@@ -15,7 +14,7 @@ export interface Endpoint {
   /** The longest a call of it may take, in milliseconds. */
   readonly deadlineMs: number;
   /** The handler, with the server's middleware around it. */
-  readonly run: (message: unknown, context: CallContext, signal?: AbortSignal) => unknown;
+  readonly run: (message: unknown, context: CallContext) => unknown;
 }
 
 /** What the parts of a server share. */
@@ -80,6 +79,17 @@ export function traffic(maxConcurrentCalls: number): Traffic {
   };
 }
 
+/** Asks the guard; whatever it answers that is no admission is a refusal. */
+export function admit(guard: Guard, incoming: Incoming, context: CallContext): Admission | Promise<Admission> {
+  const admitted: unknown = guard.admit(incoming);
+  return isPromiseLike(admitted) ? context.wait(admitted).then(asAdmission) : asAdmission(admitted);
+}
+
+function asAdmission(admitted: unknown): Admission {
+  if (typeof admitted === "object" && admitted !== null) return admitted;
+  throw new TypeError("Cannot admit the call: the guard answered with something else than an admission");
+}
+
 /**
  * Takes a decoded message through the contract to the handler, and the answer back: the part of a call that is the
  * same over a network and within a process.
@@ -88,47 +98,36 @@ export function traffic(maxConcurrentCalls: number): Traffic {
  * @throws {RpcError} The message is not what the contract says, the guard refuses it, or the time is up.
  */
 export async function invoke(
-  endpoint: Endpoint,
+  { method, run }: Endpoint,
   admission: Admission,
   message: unknown,
   context: CallContext,
-  signal?: AbortSignal,
 ): Promise<unknown> {
-  const { method } = endpoint;
   if (method.streamsInput || method.streamsOutput) {
     throw new RpcError("unimplemented", "Cannot call this method: streams are not served yet");
   }
   // An object without required members would take an empty list.
   if (Array.isArray(message)) throw new RpcError("invalid_argument", mismatch("The message", []));
   const input = check(method.validateInput, message);
-  const { value, issues } = input instanceof Promise ? await input : input;
+  const { value, issues } = input instanceof Promise ? await context.wait(input) : input;
   if (issues) throw new RpcError("invalid_argument", mismatch("The message", issues));
-  if (admission.decide) await admission.decide(value);
-  let answer = endpoint.run(value, context, signal);
-  if (isPromiseLike(answer)) answer = await untilDeadline(answer, context);
-  const output = check(method.validateOutput, answer);
-  const checked = output instanceof Promise ? await output : output;
-  if (checked.issues) {
-    const cause = mismatch("The handler's answer", checked.issues);
-    throw new RpcError("internal", "The call failed inside the service", { cause });
+  if (admission.decide) await decide(admission, value, context);
+  let answer = run(value, context);
+  if (isPromiseLike(answer)) answer = await context.wait(answer, { keepsItsPlace: true });
+  if (answer instanceof Error || answer instanceof Response) {
+    throw new TypeError("A handler returned an error or a Response: errors are thrown, answers are plain data");
   }
-  return checked.value;
+  const output = check(method.validateOutput, answer);
+  const checked = output instanceof Promise ? await context.wait(output) : output;
+  if (!checked.issues) return checked.value;
+  throw new RpcError("internal", MASKED_MESSAGE, { cause: mismatch("The handler's answer", checked.issues) });
 }
 
-/** A handler that outlives its deadline is answered for, and keeps its place until it ends. */
-function untilDeadline(answer: PromiseLike<unknown>, context: CallContext): Promise<unknown> {
-  const pending = Promise.resolve(answer);
-  return within(pending, () => context.remainingMs, () => {
-    context.outlived = pending;
-    return context.expire();
-  });
+async function decide(admission: Admission, message: unknown, context: CallContext): Promise<void> {
+  const pending: unknown = admission.decide!(message);
+  const decided = isPromiseLike(pending) ? await context.wait(pending) : pending;
+  if (decided !== undefined) throw new TypeError("Cannot admit the call: a decision is thrown, not returned");
 }
 
-export function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
-}
-
-/** What middleware sees where a handler was wrapped. */
-export function replyOf(answer: unknown): Reply | Promise<Reply> {
-  return isPromiseLike(answer) ? Promise.resolve(answer).then((message) => ({ message })) : { message: answer };
-}
+/** The body of a call that has none. */
+export const NO_BODY: Promise<Uint8Array> = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());

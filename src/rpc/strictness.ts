@@ -72,7 +72,11 @@ function inspect(walk: Walk, schema: Inspectable, path: string, depth: number): 
   seen.add(schema);
   if (schema.getter) seen.add(schema.getter);
   if (seen.size > MOST_SCHEMAS) walk.refuse(path, "is too large to be checked");
-  const { type } = schema;
+  const { type = "nothing", getter } = schema;
+  if (getter && getter.length > 0) walk.refuse(path, "is v.lazy that depends on its input");
+  if (type === "union" && recursions(schema) > 1) {
+    walk.refuse(path, "is v.union with several ways back to itself, which takes time without end, use v.variant");
+  }
   const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
   if (!known || (type === "instance" && schema.class !== Uint8Array)) {
     const name = type.replace(/_./g, (letters) => letters[1]!.toUpperCase());
@@ -81,6 +85,37 @@ function inspect(walk: Walk, schema: Inspectable, path: string, depth: number): 
   if ("fallback" in schema) walk.refuse(path, "has v.fallback, which takes everything and tells nobody");
   schema.pipe?.slice(1).forEach((action) => inspectAction(walk, action, path, depth));
   inspectParts(walk, schema, path, depth + 1);
+}
+
+/**
+ * How many options of a union lead back to it. Valibot tries one after the other, so with two of them the time a message
+ * takes doubles with each level.
+ */
+function recursions(union: Inspectable): number {
+  return union.options!.filter((option) => leadsTo(option, union, new Set())).length;
+}
+
+function leadsTo(schema: Inspectable, target: Inspectable, seen: Set<unknown>): boolean {
+  if (schema === target) return true;
+  if (seen.has(schema) || seen.size > DEEPEST) return false;
+  seen.add(schema);
+  return partsOf(schema).some((part) => leadsTo(part, target, seen));
+}
+
+/** What a schema is made of; a lazy one that fails is refused elsewhere. */
+function partsOf(schema: Inspectable): readonly Inspectable[] {
+  const { entries = {}, items = [], options = [], pipe = [], type, getter, item, rest, value, wrapped } = schema;
+  const target = getter ? lazily(getter) : undefined;
+  const all = [...Object.values(entries), ...items, ...pipe.slice(1), item, rest, value, wrapped, target];
+  return [...all, ...(CHOICES.has(type) ? options : [])].filter((part) => part?.kind === "schema") as Inspectable[];
+}
+
+function lazily(getter: (input: unknown) => Inspectable): Inspectable | undefined {
+  try {
+    return getter(undefined);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What follows in a pipe: an input may be transformed, into something that is as strict. */
@@ -96,7 +131,7 @@ function inspectAction(walk: Walk, action: Inspectable, path: string, depth: num
 
 function inspectParts(walk: Walk, schema: Inspectable, path: string, depth: number): void {
   const { entries = {}, items = [], options = [], type } = schema;
-  for (const key in entries) inspect(walk, entries[key]!, `${path}.${key}`, depth);
+  for (const [key, entry] of Object.entries(entries)) inspect(walk, entry, `${path}.${key}`, depth);
   items.forEach((item, index) => inspect(walk, item, `${path}[${index}]`, depth));
   // A picklist has options too, but of values.
   if (CHOICES.has(type)) options.forEach((option, index) => inspect(walk, option, `${path}|${index}`, depth));

@@ -275,7 +275,7 @@ for (const side of ["input", "output"]) {
     const { log, entries } = collect();
     const server = createServer(implement(Bad, { m: (message) => message }), { guard: publicOnly(["bad.v1/m"]), log });
     const refusal = await refusalOf(await server.fetch(post("/bad.v1/m", { text: "a" })));
-    assert.equal(refusal.code, side === "input" ? "invalid_argument" : "internal");
+    assert.equal(refusal.code, "internal", "the caller did nothing wrong");
     assert.ok(!refusal.text.includes("s3cret"));
     assertLogged(entries, refusal);
   });

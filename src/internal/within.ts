@@ -15,13 +15,11 @@ export async function within<Value>(
   remainingMs: () => number,
   expire: () => unknown,
 ): Promise<Value> {
-  let settled = false;
-  const settle = () => {
-    settled = true;
-  };
-  promise.then(settle, settle);
-  for (let turn = 0; turn < FREE_TURNS && !settled; turn++) await undefined;
-  if (settled) return promise;
+  let outcome: { readonly value: Value } | { readonly error: unknown } | undefined;
+  promise.then((value) => outcome = { value }, (error) => outcome = { error });
+  for (let turn = 0; turn < FREE_TURNS && !outcome; turn++) await undefined;
+  if (outcome && "value" in outcome) return outcome.value;
+  if (outcome) throw outcome.error;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(expire()), Math.max(0, remainingMs()));

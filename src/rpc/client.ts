@@ -1,3 +1,4 @@
+import { within } from "../internal/within.ts";
 import { type Middleware, type Transport, wrap } from "./call.ts";
 import type { Method, MethodDeclaration, MethodDeclarations, Received, Sent, Service, Stream } from "./contract.ts";
 import { assertLimit, MAX_TIMER } from "./limits.ts";
@@ -79,23 +80,28 @@ type UnaryFunction = (message: unknown, options?: CallOptions) => Promise<unknow
 
 function unary(method: Method, transport: Transport, defaultTimeoutMs: number): UnaryFunction {
   return async (message, options) => {
-    const input = await checked(method.validateInput, message);
-    if (input.issues) throw new RpcError("invalid_argument", mismatch("The message", input.issues), RECEIVED);
     const timeoutMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
+    if (!(timeoutMs > 0)) throw overdue();
     const { signal } = options ?? {};
     if (signal?.aborted) throw new RpcError("canceled", CANCELED, { cause: signal.reason, ...RECEIVED });
-    if (!(timeoutMs > 0)) throw new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED);
+    const input = await checked(method.validateInput, message, timeoutMs);
+    if (input.issues) throw new RpcError("invalid_argument", mismatch("The message", input.issues), RECEIVED);
     const reply = await transport(signal ? { method, message, timeoutMs, signal } : { method, message, timeoutMs });
-    const output = await checked(method.validateOutput, reply.message);
+    const output = await checked(method.validateOutput, reply.message, timeoutMs);
     if (output.issues) throw new RpcError("internal", mismatch("The answer", output.issues), RECEIVED);
     return output.value;
   };
 }
 
-async function checked(validate: Validate, value: unknown): Promise<SchemaResult> {
+const overdue = () => new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED);
+
+/** Checks a value; a schema that waits for something gets as long as the call. */
+async function checked(validate: Validate, value: unknown, timeoutMs: number): Promise<SchemaResult> {
   try {
-    return await check(validate, value);
+    const result = check(validate, value);
+    return result instanceof Promise ? await within(result, () => timeoutMs, overdue) : result;
   } catch (cause) {
+    if (cause instanceof RpcError && cause.received) throw cause;
     throw new RpcError("internal", "The schema of the contract failed", { cause, ...RECEIVED });
   }
 }

@@ -130,9 +130,9 @@ async function read(response: Response, method: Method, codec: Codec, proof: Pro
   }
   // The length of a compressed body says nothing of what it becomes.
   const length = headers.has("content-encoding") ? null : headers.get("content-length");
-  const body = await readBody(response, length, codec.maxBytes).bytes.catch((error) => {
+  const body = await readBody(response, length, codec.maxBytes).bytes.catch((error: RpcError) => {
     release(response);
-    throw error;
+    throw error.code === "canceled" ? error.cause : error; // it was not the caller who broke the answer off
   });
   if (proof.verify) await proof.verify({ status, headers, body });
   const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0]!.trim().toLowerCase();

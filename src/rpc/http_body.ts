@@ -12,13 +12,13 @@ export interface Reading {
 /**
  * Reads a body of at most `maxBytes`.
  *
- * A length that is declared is refused before a byte is read; one that is not is counted while reading. What goes wrong
- * on the way is thrown as it comes.
+ * A length that is declared is refused before a byte is read; one that is not is counted while reading.
  *
  * @param message The request or response that has the body.
  * @param declaredLength Its `Content-Length`.
  * @param maxBytes The largest body that is taken.
- * @throws {RpcError} `resource_exhausted` over the limit, `invalid_argument` for a length that is no number.
+ * @throws {RpcError} `resource_exhausted` over the limit, `invalid_argument` for a length that is no number, `canceled`
+ * for a body that ends before it is complete.
  */
 export function readBody(message: Body, declaredLength: string | null | undefined, maxBytes: number): Reading {
   if (declaredLength != null) return { bytes: readDeclared(message, declaredLength, maxBytes), cancel: nothing };
@@ -33,7 +33,7 @@ async function readDeclared(message: Body, declaredLength: string, maxBytes: num
     throw new RpcError("invalid_argument", "Cannot read the message: its Content-Length is not a number");
   }
   if (Number(declaredLength) > maxBytes) throw tooLarge(maxBytes);
-  const body = new Uint8Array(await message.arrayBuffer());
+  const body = await message.arrayBuffer().then(asBytes, brokenOff);
   if (body.length > maxBytes) throw tooLarge(maxBytes); // a Request made in this process may declare anything
   return body;
 }
@@ -45,7 +45,8 @@ async function readCounted(
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+  const read = () => reader.read().catch(brokenOff);
+  for (let next = await read(); !next.done; next = await read()) {
     size += next.value.length;
     if (size > maxBytes) {
       cancel();
@@ -64,6 +65,13 @@ async function readCounted(
 }
 
 const nothing = () => {};
+
+const asBytes = (buffer: ArrayBuffer) => new Uint8Array(buffer);
+
+/** The other side went away, or sent a framing that is none. */
+function brokenOff(cause: unknown): never {
+  throw new RpcError("canceled", "Cannot read the message: it ended before it was complete", { cause });
+}
 
 function tooLarge(maxBytes: number): RpcError {
   return new RpcError("resource_exhausted", `Cannot read the message: it is over ${maxBytes} bytes`);

@@ -152,7 +152,7 @@ function maxBytesOf(codec: Codec, endpoint: Endpoint | undefined): number {
 }
 
 /** The message's bytes, in the time that a body may take. */
-async function receive(
+function receive(
   { limits }: ServerCore,
   request: Request,
   head: HttpHead,
@@ -160,15 +160,10 @@ async function receive(
   deadlineMs: number,
 ): Promise<Uint8Array> {
   const reading = readBody(request, head.contentLength, maxBytes);
-  try {
-    return await within(reading.bytes, () => Math.min(limits.receiveDeadlineMs, deadlineMs), () => {
-      reading.cancel();
-      return new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive");
-    });
-  } catch (cause) {
-    if (cause instanceof RpcError) throw cause;
-    throw new RpcError("canceled", "Cannot read the message: it ended before it was complete", { cause });
-  }
+  return within(reading.bytes, () => Math.min(limits.receiveDeadlineMs, deadlineMs), () => {
+    reading.cancel();
+    return new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive");
+  });
 }
 
 function decode(codec: Codec, bytes: Uint8Array): unknown {

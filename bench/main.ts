@@ -1,7 +1,8 @@
 // `deno task bench`: what a call costs over a bare handler of the same runtime, all in one run, contestants in turn.
 // Ratios are what counts: the machine's own speed cancels out. Nothing of this is a test.
 import { json } from "@postern/rpc/codec";
-import { bareHandler, posternServer, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
+import { createClient } from "@postern/rpc";
+import { bareHandler, Greeter, posternServer, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
 import { hasWrk, sockets, wrk } from "./lib/load.ts";
 import { output, type Row, row, startContestant, table } from "./lib/measure.ts";
 
@@ -18,22 +19,28 @@ async function rounds(measure: (ours: boolean) => Promise<number> | number): Pro
   return all;
 }
 
-/** A fresh request into the handler, the answer's text out. */
-async function inProcess(): Promise<Row> {
-  const { fetch: ours } = posternServer();
+/** A fresh request into the handler, the answer's text out; or the same call by a client of the same process. */
+async function inProcess(through: "fetch" | "call"): Promise<Row> {
+  const { fetch: ours, call } = posternServer();
+  const greeter = createClient(Greeter, call);
+  const headers = { ...REQUEST_HEADERS, "content-length": `${REQUEST_BODY.length}` }; // as it comes over a network
+  const request = () =>
+    new Request("https://localhost/greeter.v1/hello", { method: "POST", headers, body: REQUEST_BODY });
+  const bare = async () => await (await bareHandler(request())).text();
+  const postern = {
+    fetch: async () => await (await ours(request())).text(),
+    call: () => greeter.hello({ name: "Ada" }),
+  };
   const all = await rounds(async (isOurs) => {
-    const handler = isOurs ? ours : bareHandler;
+    const callOnce = isOurs ? postern[through] : bare;
     const start = performance.now();
     let calls = 0;
     for (; performance.now() < start + 400; calls += 100) {
-      for (let i = 0; i < 100; i++) {
-        const init = { method: "POST", headers: REQUEST_HEADERS, body: REQUEST_BODY };
-        await (await handler(new Request("https://localhost/greeter.v1/hello", init))).text();
-      }
+      for (let i = 0; i < 100; i++) await callOnce();
     }
     return calls / (performance.now() - start) * 1000;
   });
-  return row("in process", "calls/s", all, { atLeast: 0.8 });
+  return row(`in process, through server.${through}`, "calls/s", all, { atLeast: 0.8 });
 }
 
 async function loopback(): Promise<Row[]> {
@@ -95,7 +102,7 @@ async function decoder(bytes: number): Promise<Row> {
   return row(`decode JSON, ${message.length} bytes, to JSON.parse`, "us", all, { atMost: 4 });
 }
 
-const rows: Row[] = [await inProcess(), ...await loopback()];
+const rows: Row[] = [await inProcess("fetch"), await inProcess("call"), ...await loopback()];
 for (const outstanding of [1, 32]) rows.push(await ownClient(outstanding));
 for (const bytes of [157, 1_000, 13_000]) rows.push(await decoder(bytes));
 console.log(`${Deno.build.os} ${Deno.build.arch}, Deno ${Deno.version.deno}, ${ROUNDS} rounds\n\n${table(rows)}`);

@@ -1,4 +1,4 @@
-import { type Context } from "../../src/rpc/mod.ts";
+import type { Context } from "../../src/rpc/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Echo, echoServer, post } from "./_rig.ts";

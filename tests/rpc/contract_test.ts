@@ -105,3 +105,12 @@ test("service() checks messages with what the schemas say", async () => {
   assert.equal((await methods.ping.validateInput({ n: "1" })).issues?.length, 1);
   assert.equal((await methods.ping.validateOutput({})).issues, undefined);
 });
+
+for (const code of ["not_founds", "NOT_FOUND", "ok", "", "404", "constructor", "toString", "hasOwnProperty"]) {
+  test(`service() refuses details for the code ${JSON.stringify(code)}, which there is not`, () => {
+    const errors = { [code]: v.object({}) };
+    assert.throws(() => service("a.v1", { m: rpc(Empty, Empty, { errors }) }), (error: Error) => {
+      return error instanceof TypeError && error.message === `Cannot declare "a.v1/m": there is no code "${code}"`;
+    });
+  });
+}

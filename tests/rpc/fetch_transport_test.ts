@@ -208,7 +208,8 @@ test("fetchTransport() goes by what a compressed answer becomes, not by its leng
   assert.equal((await rejection(client(() => large).echo.say(message))).code, "resource_exhausted");
 });
 
-for (const type of ["application/json; charset=utf-8", "application/json;charset=utf-8"]) {
+const types = ["application/json; charset=utf-8", "application/json;charset=utf-8"];
+for (const type of [...types, "Application/JSON ; charset=utf-8", "APPLICATION/JSON"]) {
   test(`fetchTransport() takes an answer of the media type "${type}"`, async () => {
     assert.deepEqual(await client(() => answered("a", { "content-type": type })).echo.say(message), message);
   });

@@ -331,3 +331,11 @@ for (const name of ["maxBodyBytes", "callDeadlineMs"]) {
     });
   }
 }
+
+for (const name of ["maxConcurrentCall", "maxBodyBytes", "timeoutMs", "toString", "constructor"]) {
+  test(`createServer() refuses the limit "${name}", which there is not`, () => {
+    assert.throws(() => echoServer({ limits: { [name]: 10 } }), (error: Error) => {
+      return error instanceof TypeError && error.message.includes(`"${name}"`);
+    });
+  });
+}

@@ -280,3 +280,41 @@ for (const side of ["input", "output"]) {
     assertLogged(entries, refusal);
   });
 }
+
+const mistaken: readonly (readonly [name: string, make: () => unknown])[] = [
+  ["an Error", () => new Error(secret)],
+  ["an RpcError", () => new RpcError("not_found", secret)],
+  ["a Response", () => new Response(secret, { statusText: secret })],
+];
+for (const [name, make] of mistaken) {
+  for (const way of ["returns", "promises"]) {
+    test(`createServer() masks and logs a handler that ${way} ${name} where the contract would take it`, async () => {
+      const fields = {
+        message: v.optional(v.string()),
+        status: v.optional(v.number()),
+        statusText: v.optional(v.string()),
+      };
+      const Wide = service("wide.v1", { m: rpc(Text, v.object(fields)) });
+      const { log, entries } = collect();
+      const m = () => (way === "returns" ? make() : Promise.resolve(make())) as object;
+      const server = createServer(implement(Wide, { m }), { guard: publicOnly(["wide.v1/m"]), log });
+      const refusal = await refusalOf(await server.fetch(post("/wide.v1/m", { text: "a" })));
+      assert.deepEqual([refusal.code, refusal.message], ["internal", "The call failed inside the service"]);
+      assert.ok(!refusal.text.includes("s3cret"));
+      const entry = assertLogged(entries.splice(0), refusal);
+      assert.equal(entry.level, "error");
+      assert.match(String(entry.cause), /errors are thrown/);
+      const error = await rejection(createClient(Wide, server.call).m({ text: "a" }));
+      assert.equal(error.code, "internal");
+      assertLogged(entries, error);
+    });
+  }
+}
+
+test("createServer() cuts the message of an RpcError to 4096 letters", async () => {
+  const { server } = echoServer({}, () => {
+    throw new RpcError("not_found", "a".repeat(1_000_000));
+  });
+  assert.equal((await refusalOf(await server.fetch(post("/echo.v1/say", { text: "a" })))).message, "a".repeat(4096));
+  assert.equal((await rejection(createClient(Echo, server.call).say({ text: "a" }))).message, "a".repeat(4096));
+});

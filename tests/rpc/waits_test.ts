@@ -33,6 +33,7 @@ function stuck(part: typeof parts[number]) {
     server,
     entries,
     client: createClient(Slow, server.call),
+    inProcess: () => server.call({ method: Slow.methods.m, message, timeoutMs: 20 }),
     call: (headers = {}) => soon(server.fetch(post("/slow.v1/m", message, headers))),
     /** Asserts that the place is free again and that the server can end. */
     async assertFree() {
@@ -54,7 +55,7 @@ for (const part of ["admit", "decide", "input", "output"] as const) {
 
   test(`createServer() ends a call in process at its deadline whose ${part} never settles, and frees its place`, async () => {
     const rig = stuck(part);
-    const error = await rejection(soon(rig.client.m(message, { timeoutMs: 20 })));
+    const error = await rejection(soon(rig.inProcess()));
     assert.equal(error.code, "deadline_exceeded");
     await rig.assertFree();
   });

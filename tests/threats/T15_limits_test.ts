@@ -200,3 +200,13 @@ test("T15 createServer() ends a call at its own deadline, whatever the caller as
   assert.equal(rig.signals[0]?.aborted, true);
   await assertHonest(rig);
 });
+
+test("T15 service() refuses a contract in which 300 bytes could block a server", () => {
+  // Each level of such a message doubles the time that Valibot takes to refuse it.
+  const Node: v.GenericSchema = v.union([
+    v.strictObject({ next: v.lazy(() => Node) }),
+    v.strictObject({ next: v.lazy(() => Node), text: v.optional(v.string()) }),
+  ]);
+  const declare = () => service("block.v1", { m: rpc(v.strictObject({ node: Node }), v.object({})) });
+  assert.throws(declare, /^TypeError: Cannot declare "block\.v1\/m": input\.node is v\.union with several ways back/);
+});

@@ -114,6 +114,20 @@ for (const runtime of SERVED) {
   });
 }
 
+test("T4.2 T22 serve() on deno does not take a path from the host header", async () => {
+  await using target = await startTarget("deno");
+  const reached: string[] = [];
+  for (const [host, path, code] of HOSTS) {
+    using connection = await connectRaw(target);
+    const answer = await connection.exchange(post(path, BODY, { host }));
+    if ((answer?.status ?? 400) < 400) reached.push(`${host} ${path}`);
+    if (code) assert.equal(answer?.code, code, host); // else the runtime itself may refuse
+  }
+  assert.deepEqual(reached, []);
+  assert.equal((await target.tally()).hellos, 0);
+  assert.equal(await target.honest(), 200);
+});
+
 async function assertUsableOverHttp1(runtime: Served, refusals: readonly Refusal[]): Promise<void> {
   await using target = await startTarget(runtime);
   using connection = await connectRaw(target);
@@ -135,6 +149,15 @@ async function negotiated({ port, ca }: { readonly port: number; readonly ca: st
   using socket = await Deno.connectTls({ hostname: "localhost", port, caCerts: [ca], alpnProtocols });
   return (await socket.handshake()).alpnProtocol;
 }
+
+/** Hosts which, with the path behind them, would name the method, and what we answer. */
+const HOSTS: readonly (readonly [host: string, path: string, code?: string])[] = [
+  ["localhost/greeter.v1", "/hello", "invalid_argument"],
+  ["evil.example:443/greeter.v1", "/hello", "invalid_argument"],
+  [`localhost${METHOD}#`, "/x"],
+  [`localhost${METHOD}#`, METHOD],
+  ["user@localhost", METHOD],
+];
 
 /** Bun resolves dots and backslashes before anybody sees the path, so the call is the one that the result names. */
 function isNormalizedToMethod(path: string): boolean {

@@ -4,6 +4,7 @@
  * @returns The bytes, or undefined for what is not base64: `atob` alone would also take white space and stray bits.
  */
 export function fromBase64(text: string): Uint8Array | undefined {
+  if (text.endsWith("=") && text.length % 4 !== 0) return undefined;
   const plain = text.replaceAll("-", "+").replaceAll("_", "/").replace(/={1,2}$/, "");
   try {
     const binary = atob(plain);

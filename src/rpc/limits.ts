@@ -46,7 +46,7 @@ export const defaultServerLimits: Required<ServerLimits> = {
 /** Completes a server's limits, and refuses one that could not hold or that nobody looks at. */
 export function serverLimits(given: ServerLimits = {}): Required<ServerLimits> {
   const unknown = Object.keys(given).find((name) => !Object.hasOwn(defaultServerLimits, name));
-  if (unknown) throw new TypeError(`Cannot use the limit "${unknown}": there is no such limit`);
+  if (unknown !== undefined) throw new TypeError(`Cannot use the limit "${unknown}": there is no such limit`);
   const limits: Record<keyof ServerLimits, number> = { ...defaultServerLimits };
   for (const name of Object.keys(limits) as (keyof ServerLimits)[]) {
     if (given[name] !== undefined) limits[name] = given[name];

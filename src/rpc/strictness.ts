@@ -10,10 +10,12 @@ interface Inspectable {
   readonly pipe?: readonly Inspectable[];
   readonly item?: Inspectable;
   readonly rest?: Inspectable;
+  /** A record's; a variant's is a text. */
   readonly key?: Inspectable;
   readonly value?: Inspectable;
   readonly wrapped?: Inspectable;
   readonly class?: unknown;
+  readonly literal?: unknown;
   readonly fallback?: unknown;
   readonly getter?: (input: unknown) => Inspectable;
 }
@@ -22,8 +24,12 @@ interface Inspectable {
 interface Walk {
   readonly refuse: (path: string, why: string) => never;
   readonly isInput: boolean;
-  /** Schemas, and functions of lazy ones, met before: a recursive schema is walked once. */
+  /** Schemas met before: a recursive schema is walked once. */
   readonly seen: Set<unknown>;
+  /** Unions and variants, with where they are. */
+  readonly choices: (readonly [Inspectable, string])[];
+  /** How many lazy schemas were met. */
+  lazies: number;
 }
 
 /**
@@ -41,15 +47,21 @@ export function assertStrict(label: string, where: string, schema: Schema): void
   const vendor = schema?.["~standard"]?.vendor;
   if (vendor === UNCHECKED) return;
   if (vendor !== "valibot") refuse(where, "is not a Valibot schema; uncheckedSchema() takes it on your word");
-  const walk = { refuse, isInput: where === "input", seen: new Set() };
+  const walk: Walk = { refuse, isInput: where === "input", seen: new Set(), choices: [], lazies: 0 };
   assertObject(walk, schema as unknown as Inspectable, where, new Set());
-  inspect(walk, schema as unknown as Inspectable, where, 0);
+  inspect(walk, schema as unknown as Inspectable, where);
+  for (const [choice, path] of walk.choices) assertOneWayBack(walk, choice, path);
 }
 
-/** A lazy schema's target, asked for as Valibot asks, but without an input. */
+/** What a schema stands for: itself, or a lazy one's target, asked for as Valibot asks, but without an input. */
 function resolve(walk: Walk, schema: Inspectable, path: string): Inspectable {
+  const { getter } = schema;
+  if (!getter) return schema;
+  if (!WITHOUT_PARAMETERS.test(Function.prototype.toString.call(getter))) {
+    walk.refuse(path, "is v.lazy with a function that may look at its input, write () => …");
+  }
   try {
-    return schema.getter ? resolve(walk, schema.getter(undefined), path) : schema;
+    return resolve(walk, getter(undefined), path);
   } catch {
     return walk.refuse(path, "is v.lazy that depends on its input, or leads nowhere");
   }
@@ -60,95 +72,115 @@ function assertObject(walk: Walk, schema: Inspectable, path: string, seen: Set<I
   const target = resolve(walk, schema, path);
   if (target.entries || seen.has(target)) return;
   if (!CHOICES.has(target.type)) walk.refuse(path, "must be an object, so that messages can grow");
-  if (seen.add(target).size > DEEPEST) walk.refuse(path, "is too large to be checked");
+  seen.add(target);
   for (const option of target.options ?? []) assertObject(walk, option, path, seen);
 }
 
 /** Checks one schema and what it is made of. */
-function inspect(walk: Walk, schema: Inspectable, path: string, depth: number): void {
+function inspect(walk: Walk, schema: Inspectable, path: string): void {
   const { seen, isInput } = walk;
-  // One that makes itself anew each time is walked as deep as a message can be.
-  if (seen.has(schema) || seen.has(schema.getter) || depth > DEEPEST) return;
+  if (seen.has(schema)) return;
   seen.add(schema);
-  if (schema.getter) seen.add(schema.getter);
-  if (seen.size > MOST_SCHEMAS) walk.refuse(path, "is too large to be checked");
-  const { type = "nothing", getter } = schema;
-  if (getter && getter.length > 0) walk.refuse(path, "is v.lazy that depends on its input");
-  if (type === "union" && recursions(schema) > 1) {
-    walk.refuse(path, "is v.union with several ways back to itself, which takes time without end, use v.variant");
-  }
+  const { type = "nothing" } = schema;
+  if (type === "union" || type === "variant") walk.choices.push([schema, path]);
+  if (schema.getter && ++walk.lazies > MOST_LAZIES) walk.refuse(path, "is v.lazy that makes a new schema each time");
   const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
   if (!known || (type === "instance" && schema.class !== Uint8Array)) {
     const name = type.replace(/_./g, (letters) => letters[1]!.toUpperCase());
     walk.refuse(path, `is v.${name}, which is not allowed${ADVICE[type] ?? ""}`);
   }
   if ("fallback" in schema) walk.refuse(path, "has v.fallback, which takes everything and tells nobody");
-  schema.pipe?.slice(1).forEach((action) => inspectAction(walk, action, path, depth));
-  inspectParts(walk, schema, path, depth + 1);
+  schema.pipe?.slice(1).forEach((action) => inspectAction(walk, action, path));
+  inspectParts(walk, schema, path);
 }
 
 /**
- * How many options of a union lead back to it. Valibot tries one after the other, so with two of them the time a message
- * takes doubles with each level.
+ * Refuses a choice that several of its own options lead back to and that take the same kind of value: they would be tried
+ * one after the other, so the time that a message takes would double with each level.
  */
-function recursions(union: Inspectable): number {
-  return union.options!.filter((option) => leadsTo(option, union, new Set())).length;
-}
-
-function leadsTo(schema: Inspectable, target: Inspectable, seen: Set<unknown>): boolean {
-  if (schema === target) return true;
-  if (seen.has(schema) || seen.size > DEEPEST) return false;
-  seen.add(schema);
-  return partsOf(schema).some((part) => leadsTo(part, target, seen));
-}
-
-/** What a schema is made of; a lazy one that fails is refused elsewhere. */
-function partsOf(schema: Inspectable): readonly Inspectable[] {
-  const { entries = {}, items = [], options = [], pipe = [], type, getter, item, rest, value, wrapped } = schema;
-  const target = getter ? lazily(getter) : undefined;
-  const all = [...Object.values(entries), ...items, ...pipe.slice(1), item, rest, value, wrapped, target];
-  return [...all, ...(CHOICES.has(type) ? options : [])].filter((part) => part?.kind === "schema") as Inspectable[];
-}
-
-function lazily(getter: (input: unknown) => Inspectable): Inspectable | undefined {
-  try {
-    return getter(undefined);
-  } catch {
-    return undefined;
+function assertOneWayBack(walk: Walk, choice: Inspectable, path: string): void {
+  const ways = new Set<unknown>();
+  for (const { way, parts } of alternatives(walk, choice, path, new Set())) {
+    if (!parts.some((part) => leadsTo(walk, part, path, choice, new Set()))) continue;
+    if (ways.has(way)) {
+      walk.refuse(path, "has several recursive options for one kind of value, use v.variant with a literal for each");
+    }
+    ways.add(way);
   }
 }
 
+/** An option that is no choice itself: which values get into it at all, and what it looks at then. */
+interface Alternative {
+  readonly way: unknown;
+  readonly parts: readonly Inspectable[];
+}
+
+function alternatives(walk: Walk, schema: Inspectable, path: string, seen: Set<Inspectable>): readonly Alternative[] {
+  const target = resolve(walk, schema, path);
+  if (seen.has(target)) return [];
+  seen.add(target);
+  const { type, options = [], wrapped, key, entries } = target;
+  if (wrapped) return alternatives(walk, wrapped, path, seen);
+  const all = () => options.map((option) => alternatives(walk, option, path, seen));
+  if (type === "union") return all().flat();
+  if (type === "variant") {
+    const discriminators = options.map((option) => resolve(walk, option, path).entries?.[key as unknown as string]);
+    const decided = discriminators.every((each) => each?.type === "literal");
+    return all().flatMap((each, index) =>
+      each.map(({ way, parts }) => ({ way: decided ? discriminators[index]!.literal : way, parts }))
+    );
+  }
+  return [{ way: entries || type === "record" ? "object" : LISTS.has(type) ? "list" : type, parts: partsOf(target) }];
+}
+
+function leadsTo(walk: Walk, from: Inspectable, path: string, to: Inspectable, seen: Set<Inspectable>): boolean {
+  const schema = resolve(walk, from, path);
+  if (schema === to) return true;
+  if (seen.has(schema)) return false;
+  seen.add(schema);
+  return partsOf(schema).some((part) => leadsTo(walk, part, path, to, seen));
+}
+
+/** What a schema is made of, lazy ones as they are. */
+function partsOf(schema: Inspectable): readonly Inspectable[] {
+  const { entries = {}, items = [], options = [], pipe = [], type, item, rest, key, value, wrapped } = schema;
+  const all = [...Object.values(entries), ...items, ...pipe.slice(1), item, rest, key, value, wrapped];
+  return [...all, ...(CHOICES.has(type) ? options : [])].filter((part) => part?.kind === "schema") as Inspectable[];
+}
+
 /** What follows in a pipe: an input may be transformed, into something that is as strict. */
-function inspectAction(walk: Walk, action: Inspectable, path: string, depth: number): void {
+function inspectAction(walk: Walk, action: Inspectable, path: string): void {
   const { kind, type } = action;
   if (type === "parse_json") walk.refuse(path, "has v.parseJson, a decoder without the codec's limits");
-  if (walk.isInput) return kind === "schema" ? inspect(walk, action, path, depth) : undefined;
+  if (walk.isInput) return kind === "schema" ? inspect(walk, action, path) : undefined;
   // Both sides check an answer, so a transformation would be applied twice.
   if (kind === "schema" || (kind === "transformation" && !REPEATABLE.has(type))) {
     walk.refuse(path, `is transformed by "${type}", but both sides check an answer, so it must stay the same`);
   }
 }
 
-function inspectParts(walk: Walk, schema: Inspectable, path: string, depth: number): void {
+function inspectParts(walk: Walk, schema: Inspectable, path: string): void {
   const { entries = {}, items = [], options = [], type } = schema;
-  for (const [key, entry] of Object.entries(entries)) inspect(walk, entry, `${path}.${key}`, depth);
-  items.forEach((item, index) => inspect(walk, item, `${path}[${index}]`, depth));
+  for (const [key, entry] of Object.entries(entries)) inspect(walk, entry, `${path}.${key}`);
+  items.forEach((item, index) => inspect(walk, item, `${path}[${index}]`));
   // A picklist has options too, but of values.
-  if (CHOICES.has(type)) options.forEach((option, index) => inspect(walk, option, `${path}|${index}`, depth));
-  if (schema.getter) inspect(walk, resolve(walk, schema, path), path, depth);
+  if (CHOICES.has(type)) options.forEach((option, index) => inspect(walk, option, `${path}|${index}`));
+  if (schema.getter) inspect(walk, resolve(walk, schema, path), path);
   for (const part of ["item", "rest", "key", "value", "wrapped"] as const) {
     const child = schema[part]; // a variant's key is a text
-    if (child?.kind === "schema") inspect(walk, child, part === "wrapped" ? path : `${path}[${part}]`, depth);
+    if (child?.kind === "schema") inspect(walk, child, part === "wrapped" ? path : `${path}[${part}]`);
   }
 }
 
 const setOf = (words: string): ReadonlySet<string> => new Set(words.split(" "));
 
-/** No codec reads a message that is deeper. */
-const DEEPEST = 1000;
+/** The source of a function that cannot know what it is called with. */
+const WITHOUT_PARAMETERS = /^(\(\s*\)\s*=>|function\s*\w*\s*\(\s*\)\s*\{(?![^]*(\barguments\b|\[native code\])))/;
 
-/** Far more than any contract that people write. */
-const MOST_SCHEMAS = 10_000;
+/** More than any contract has; a schema that makes itself anew each time has no end. */
+const MOST_LAZIES = 250;
+
+const LISTS = /* @__PURE__ */ setOf("array strict_tuple tuple tuple_with_rest");
 
 /** Schemas made of others, of which a value fits one or all. */
 const CHOICES = /* @__PURE__ */ setOf("union variant intersect");

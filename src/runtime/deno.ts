@@ -77,7 +77,7 @@ type Handler = (request: Request) => Promise<Response>;
  * How long answers get to leave before the listener closes, in milliseconds: `shutdown()` cuts what an HTTP/2 connection
  * has not sent yet, and nothing tells when that is done. A client that reads more slowly loses the rest.
  */
-const FLUSH_MS = 300;
+const FLUSH_MS = 1_000;
 
 function listen(options: Required<ServeOptions>, handler: Handler): Listener {
   const cutting = new AbortController();

@@ -51,8 +51,8 @@ for (const [name, back] of ways) {
     const one = v.strictObject({ next: back(() => Choice) });
     const two = v.strictObject({ next: back(() => Choice), more: v.optional(v.string()) });
     const Choice: Any = v.union([v.strictObject({ leaf: v.string() }), one, two]);
-    assertRefused(Choice, "", /v\.union with several ways back\b.*v\.variant/);
-    assertRefused(Node, ".of", /v\.union with several ways back\b.*v\.variant/);
+    assertRefused(Choice, "", /has several recursive options\b.*v\.variant/);
+    assertRefused(Node, ".of", /has several recursive options\b.*v\.variant/);
   });
 
   test(`service() takes v.union with one option that leads back to it by ${name}`, () => {
@@ -79,7 +79,10 @@ test("service() refuses v.union whose options lead back by the tail of an input'
     v.strictObject({ one: tail() }),
     v.strictObject({ one: tail(), more: v.optional(v.string()) }),
   ]);
-  assert.throws(() => sides.input!(Choice), /^TypeError: Cannot declare "s\.v1\/m": input is v\.union with several/);
+  assert.throws(
+    () => sides.input!(Choice),
+    /^TypeError: Cannot declare "s\.v1\/m": input has several recursive options/,
+  );
 });
 
 test("service() takes v.union whose options do not lead back, beside a recursive schema", () => {
@@ -110,7 +113,56 @@ for (
   ] as const
 ) {
   test(`service() refuses v.lazy whose function takes the input: one that ${name}`, () => {
-    assertRefused(v.strictObject({ a: v.lazy(getter) }), ".a", /v\.lazy that depends on its input/);
-    assertRefused(v.strictObject({ a: v.optional(v.array(v.lazy(getter))) }), ".a[item]", /v\.lazy that depends/);
+    assertRefused(v.strictObject({ a: v.lazy(getter) }), ".a", /v\.lazy with a function that may look at its input/);
+    assertRefused(v.strictObject({ a: v.optional(v.array(v.lazy(getter))) }), ".a[item]", /v\.lazy with a function/);
   });
 }
+
+test("service() refuses recursive options however their recursion is written", () => {
+  const make = (): Any => v.union([v.strictObject({ a: v.lazy(make) }), v.strictObject({ b: v.lazy(make) })]);
+  const shared: Any = v.variant("k", [
+    v.strictObject({ k: v.literal("a"), next: v.lazy(() => shared) }),
+    v.strictObject({ k: v.literal("a"), other: v.lazy(() => shared) }),
+  ]);
+  const open: Any = v.variant("k", [
+    v.strictObject({ k: v.string(), next: v.lazy(() => open) }),
+    v.strictObject({ k: v.literal("b"), other: v.lazy(() => open) }),
+  ]);
+  const wide = Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`m${i}`, v.optional(v.string())]));
+  const hidden: Any = v.union([
+    v.strictObject({ ...wide, next: v.lazy(() => hidden) }),
+    v.strictObject({ ...wide, other: v.lazy(() => hidden) }),
+  ]);
+  for (const schema of [shared, open, hidden]) {
+    assertRefused(v.strictObject({ a: schema }), ".a", /several recursive options/);
+  }
+  assert.throws(() => sides.input!(v.strictObject({ a: make() })), /makes a new schema each time/);
+});
+
+test("service() takes recursive options that no value could get into together", () => {
+  const Json: Any = v.union([
+    v.string(),
+    v.null(),
+    v.array(v.lazy(() => Json)),
+    v.record(v.string(), v.lazy(() => Json)),
+  ]);
+  const Tree: Any = v.variant("k", [
+    v.strictObject({ k: v.literal("and"), left: v.lazy(() => Tree), right: v.lazy(() => Tree) }),
+    v.strictObject({ k: v.literal("not"), of: v.lazy(() => Tree) }),
+    v.strictObject({ k: v.literal("leaf") }),
+  ]);
+  assertTaken(v.strictObject({ json: Json, tree: Tree }));
+});
+
+test("service() refuses v.lazy whose function could look at its input without a parameter of that name", () => {
+  const text = v.string();
+  const getters: readonly ((...input: unknown[]) => Any)[] = [
+    (...input) => input.length ? v.any() : text,
+    (input = 1) => input === 1 ? text : v.any(),
+    function () {
+      return arguments.length ? v.any() : text;
+    },
+    (() => text).bind(null),
+  ];
+  for (const getter of getters) assertRefused(v.strictObject({ a: v.lazy(getter) }), ".a", /function that may look/);
+});

@@ -167,9 +167,14 @@ test("service() refuses what stands in a recursive schema, wherever the recursio
   assertRefused(() => declareInput(v.strictObject({ tree: Tree })), "input.tree.extra", /v\.any/);
 });
 
-test("service() takes a recursive schema whose function makes it anew each time", () => {
+test("service() refuses a recursive schema whose function makes it anew each time, which has no end", () => {
   const node = (): Any => v.strictObject({ next: v.nullable(v.lazy(node)) });
-  declareInput(node());
+  assert.throws(() => declareInput(node()), /^TypeError: Cannot declare .* makes a new schema each time$/);
+});
+
+test("service() takes a recursive schema whose function wraps it anew each time", () => {
+  const Node: Any = v.strictObject({ next: v.lazy(() => v.nullable(Node)), all: v.lazy(() => v.array(Node)) });
+  declareInput(Node);
 });
 
 test("service() refuses a lazy schema that depends on its input", () => {

@@ -19,8 +19,8 @@ const Greeter = service("greeter.v1", {
   ponder: rpc(v.strictObject({ question: v.string() }), v.object({ text: v.string() })),
 });
 
-let stopped: () => void;
-const toldToStop = new Promise<void>((resolve) => stopped = resolve);
+let noted: () => void;
+const deadlineNoted = new Promise<void>((resolve) => noted = resolve);
 
 /** Thinks for a minute, or until nobody waits any more. */
 function ponder(signal: AbortSignal): Promise<{ text: string }> {
@@ -29,7 +29,6 @@ function ponder(signal: AbortSignal): Promise<{ text: string }> {
     signal.addEventListener("abort", () => {
       clearTimeout(timer);
       console.log("     the handler was told to stop");
-      stopped();
     });
   });
 }
@@ -41,7 +40,10 @@ const server = createServer(
   }),
   {
     guard: publicOnly(["greeter.v1/hello", "greeter.v1/ponder"]),
-    log: ({ code, correlationId, event }) => console.log(`     the server's log: ${code} ${correlationId} ${event}`),
+    log: ({ code, correlationId, event }) => {
+      console.log(`     the server's log: ${code} ${correlationId} ${event}`);
+      if (code === "deadline_exceeded") noted();
+    },
   },
 );
 
@@ -85,7 +87,7 @@ console.log(`     refused: ${response.status} ${code}: ${message}`);
 
 tell("A deadline that is missed ends the call on both sides");
 await mustFail(() => greeter.ponder({ question: "Why?" }, { timeoutMs: 200 }));
-await toldToStop;
+await deadlineNoted;
 
 tell("There is no plaintext");
 await mustFail(() => fetchTransport(serving.url.replace("https:", "http:"), { prover: anonymous() }));

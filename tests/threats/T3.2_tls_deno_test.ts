@@ -16,8 +16,19 @@ const WEAK_SUITES: Readonly<Record<string, string>> = {
 /** rustls cannot be told to refuse TLS 1.2 (there is no option in Deno), and speaks it with these suites only. */
 const DENO_1_2_SUITE = /^ECDHE-(ECDSA|RSA)-(AES(128|256)-GCM-SHA(256|384)|CHACHA20-POLY1305)$/;
 
+/** In CI a missing program is a failure; elsewhere its tests are skipped and say so. */
+const skip = Deno.env.has("CI") || await hasOpenssl() ? false : "openssl is not installed";
+
+async function hasOpenssl(): Promise<boolean> {
+  try {
+    return (await new Deno.Command("openssl", { args: ["version"] }).output()).success;
+  } catch {
+    return false;
+  }
+}
+
 for (const runtime of RUNTIMES) {
-  test(`T3.2 a server on ${runtime} speaks TLS 1.3 and refuses old versions and weak suites`, async () => {
+  test(`T3.2 a server on ${runtime} speaks TLS 1.3 and refuses old versions and weak suites`, { skip }, async () => {
     await using server = await startServer(runtime);
     for (const version of OLD_VERSIONS) {
       assert.equal(await handshake(server.port, version, EVERYTHING), "refused", version);
@@ -39,15 +50,19 @@ for (const runtime of RUNTIMES) {
   });
 }
 
-test("T3.2 the check itself: OpenSSL offers every old version and weak suite, and a weak server accepts them", async () => {
-  await using server = await startWeakServer();
-  for (const version of [...OLD_VERSIONS, "tls1_2"]) {
-    assert.match(await handshake(server.port, version, EVERYTHING), /^[A-Z]+[A-Z0-9-]+$/, version);
-  }
-  for (const name of ["without authenticated encryption", "without authentication", "without encryption"]) {
-    assert.notEqual(await handshake(server.port, "tls1_2", WEAK_SUITES[name]), "refused", name);
-  }
-});
+test(
+  "T3.2 the check itself: OpenSSL offers every old version and weak suite, and a weak server accepts them",
+  { skip },
+  async () => {
+    await using server = await startWeakServer();
+    for (const version of [...OLD_VERSIONS, "tls1_2"]) {
+      assert.match(await handshake(server.port, version, EVERYTHING), /^[A-Z]+[A-Z0-9-]+$/, version);
+    }
+    for (const name of ["without authenticated encryption", "without authentication", "without encryption"]) {
+      assert.notEqual(await handshake(server.port, "tls1_2", WEAK_SUITES[name]), "refused", name);
+    }
+  },
+);
 
 async function startServer(runtime: RuntimeName): Promise<AsyncDisposable & { readonly port: number }> {
   const launcher = await createLauncher();

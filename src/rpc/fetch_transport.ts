@@ -7,8 +7,8 @@ import {
   TIMEOUT_HEADER,
   unaryMediaType,
 } from "./connect_protocol.ts";
-import { readBody } from "./http_body.ts";
 import type { Method } from "./contract.ts";
+import { readBody } from "./http_body.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
 import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";

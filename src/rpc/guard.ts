@@ -27,9 +27,12 @@ export interface OutgoingResponse {
 
 /** What a guard says of a call that it lets in. */
 export interface Admission {
-  /** Decides on the decoded and checked message; MUST throw an {@linkcode RpcError} to refuse. */
+  /**
+   * Decides on the decoded and checked message; MUST throw an {@linkcode RpcError} to refuse, and MUST return nothing: any
+   * other answer counts as a failure of the guard, and the handler is not called.
+   */
   decide?(message: unknown): void | Promise<void>;
-  /** Proves the response: the headers to add to it. */
+  /** Proves the response, in a second at most: the headers to add to it. */
   seal?(response: OutgoingResponse): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
 }
 
@@ -49,6 +52,7 @@ export interface Guard {
   /**
    * Admits or refuses one call.
    *
+   * What takes longer than the call may take ends with it, and what is no object counts as a failure of the guard.
    * Called for unknown methods too, so that a guard can answer a stranger the same for a method that is not there and
    * for one that is not his.
    *

@@ -26,7 +26,7 @@ const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
 /**
  * Reads what the protocol needs of a request's headers, and how large they all are, in one pass.
  *
- * One `forEach` costs about as much as reading three headers one by one, and it sees every byte.
+ * Seeing every byte is a dear part of a small call on Deno; reading this many headers one by one is not cheaper.
  *
  * @throws {HttpRefusal} The headers are larger than `maxBytes`.
  */

@@ -26,7 +26,7 @@ interface Walk {
   readonly isInput: boolean;
   /** Schemas met before: a recursive schema is walked once. */
   readonly seen: Set<unknown>;
-  /** Unions and variants, with where they are. */
+  /** What runs a value through several schemas (unions, variants, intersections, pipes), with where it is. */
   readonly choices: (readonly [Inspectable, string])[];
   /** How many lazy schemas were met. */
   lazies: number;
@@ -82,7 +82,7 @@ function inspect(walk: Walk, schema: Inspectable, path: string): void {
   if (seen.has(schema)) return;
   seen.add(schema);
   const { type = "nothing" } = schema;
-  if (type === "union" || type === "variant") walk.choices.push([schema, path]);
+  if (CHOICES.has(type) || schema.pipe?.slice(1).some(isSchema)) walk.choices.push([schema, path]);
   if (schema.getter && ++walk.lazies > MOST_LAZIES) walk.refuse(path, "is v.lazy that makes a new schema each time");
   const known = STRICT.has(type) || (!isInput && STRICT_ENOUGH_FOR_OUTPUT.has(type));
   if (!known || (type === "instance" && schema.class !== Uint8Array)) {
@@ -96,11 +96,13 @@ function inspect(walk: Walk, schema: Inspectable, path: string): void {
 
 /**
  * Refuses a choice that several of its own options lead back to and that take the same kind of value: they would be tried
- * one after the other, so the time that a message takes would double with each level.
+ * one after the other (an intersection's always are), so the time that a message takes would double with each level.
  */
 function assertOneWayBack(walk: Walk, choice: Inspectable, path: string): void {
   const ways = new Set<unknown>();
-  for (const { way, parts } of alternatives(walk, choice, path, new Set())) {
+  const tails = (choice.pipe ?? []).slice(1).filter(isSchema).map((tail) => ({ way: "object", parts: [tail] }));
+  const head = tails.length > 0 ? { ...choice, pipe: [] } : choice;
+  for (const { way, parts } of [...alternatives(walk, head, path, new Set()), ...tails]) {
     if (!parts.some((part) => leadsTo(walk, part, path, choice, new Set()))) continue;
     if (ways.has(way)) {
       walk.refuse(path, "has several recursive options for one kind of value, use v.variant with a literal for each");
@@ -115,22 +117,30 @@ interface Alternative {
   readonly parts: readonly Inspectable[];
 }
 
-function alternatives(walk: Walk, schema: Inspectable, path: string, seen: Set<Inspectable>): readonly Alternative[] {
+function alternatives(
+  walk: Walk,
+  schema: Inspectable,
+  path: string,
+  seen: Set<Inspectable>,
+  isInner = false,
+): readonly Alternative[] {
   const target = resolve(walk, schema, path);
   if (seen.has(target)) return [];
   seen.add(target);
   const { type, options = [], wrapped, key, entries } = target;
-  if (wrapped) return alternatives(walk, wrapped, path, seen);
-  const all = () => options.map((option) => alternatives(walk, option, path, seen));
-  if (type === "union") return all().flat();
-  if (type === "variant") {
-    const discriminators = options.map((option) => resolve(walk, option, path).entries?.[key as unknown as string]);
-    const decided = discriminators.every((each) => each?.type === "literal");
-    return all().flatMap((each, index) =>
-      each.map(({ way, parts }) => ({ way: decided ? discriminators[index]!.literal : way, parts }))
-    );
+  if (wrapped) return alternatives(walk, wrapped, path, seen, isInner);
+  if (!CHOICES.has(type)) {
+    const way = entries || type === "record" ? "object" : LISTS.has(type) ? "list" : type;
+    return [{ way, parts: partsOf(target) }];
   }
-  return [{ way: entries || type === "record" ? "object" : LISTS.has(type) ? "list" : type, parts: partsOf(target) }];
+  const inner = options.map((option) => alternatives(walk, option, path, seen, true));
+  const literals = type !== "variant"
+    ? []
+    : options.map((option) => resolve(walk, option, path).entries?.[key as unknown as string]);
+  if (type !== "variant" || !literals.every((each) => each?.type === "literal")) return inner.flat();
+  // The literals decide between the options of a variant, but not between it and what stands beside it.
+  if (isInner) return [{ way: "object", parts: inner.flat().flatMap(({ parts }) => parts) }];
+  return inner.flatMap((each, index) => each.map(({ parts }) => ({ way: literals[index]!.literal, parts })));
 }
 
 function leadsTo(walk: Walk, from: Inspectable, path: string, to: Inspectable, seen: Set<Inspectable>): boolean {
@@ -145,8 +155,11 @@ function leadsTo(walk: Walk, from: Inspectable, path: string, to: Inspectable, s
 function partsOf(schema: Inspectable): readonly Inspectable[] {
   const { entries = {}, items = [], options = [], pipe = [], type, item, rest, key, value, wrapped } = schema;
   const all = [...Object.values(entries), ...items, ...pipe.slice(1), item, rest, key, value, wrapped];
-  return [...all, ...(CHOICES.has(type) ? options : [])].filter((part) => part?.kind === "schema") as Inspectable[];
+  return [...all, ...(CHOICES.has(type) ? options : [])].filter(isSchema);
 }
+
+/** A variant's key is a text, and what stands in a pipe may be an action. */
+const isSchema = (part: Inspectable | undefined): part is Inspectable => part?.kind === "schema";
 
 /** What follows in a pipe: an input may be transformed, into something that is as strict. */
 function inspectAction(walk: Walk, action: Inspectable, path: string): void {
@@ -167,8 +180,8 @@ function inspectParts(walk: Walk, schema: Inspectable, path: string): void {
   if (CHOICES.has(type)) options.forEach((option, index) => inspect(walk, option, `${path}|${index}`));
   if (schema.getter) inspect(walk, resolve(walk, schema, path), path);
   for (const part of ["item", "rest", "key", "value", "wrapped"] as const) {
-    const child = schema[part]; // a variant's key is a text
-    if (child?.kind === "schema") inspect(walk, child, part === "wrapped" ? path : `${path}[${part}]`);
+    const child = schema[part];
+    if (isSchema(child)) inspect(walk, child, part === "wrapped" ? path : `${path}[${part}]`);
   }
 }
 

@@ -166,3 +166,38 @@ test("service() refuses v.lazy whose function could look at its input without a 
   ];
   for (const getter of getters) assertRefused(v.strictObject({ a: v.lazy(getter) }), ".a", /function that may look/);
 });
+
+test("service() refuses a variant beside an object that takes the same values, both recursive", () => {
+  const Mixed: Any = v.union([
+    v.variant("k", [v.strictObject({ next: v.lazy(() => Mixed), k: v.literal("a") })]),
+    v.strictObject({ next: v.lazy(() => Mixed), k: v.literal("b") }),
+  ]);
+  assertRefused(v.strictObject({ a: Mixed }), ".a", /several recursive options/);
+});
+
+test("service() takes a recursive variant beside what is no object", () => {
+  const Tree: Any = v.union([
+    v.null(),
+    v.variant("k", [
+      v.strictObject({ k: v.literal("a"), next: v.lazy(() => Tree) }),
+      v.strictObject({ k: v.literal("b"), next: v.lazy(() => Tree) }),
+    ]),
+  ]);
+  assertTaken(v.strictObject({ a: Tree }));
+});
+
+test("service() refuses an answer's intersection that several of its parts lead back to", () => {
+  const Both: Any = v.intersect([
+    v.object({ next: v.optional(v.lazy(() => Both)) }),
+    v.object({ next: v.optional(v.lazy(() => Both)) }),
+  ]);
+  assert.throws(() => sides.output!(Both), /several recursive options/);
+});
+
+test("service() refuses an input's pipe that leads back to itself twice", () => {
+  const step = () => v.strictObject({ next: v.optional(v.lazy(() => Twice)) });
+  const Twice: Any = v.pipe(step(), step());
+  assert.throws(() => sides.input!(Twice), /several recursive options/);
+  const once: Any = v.pipe(v.strictObject({ next: v.optional(v.lazy(() => once)) }), v.strictObject({}));
+  sides.input!(once);
+});

@@ -18,7 +18,8 @@ const LAYERS: readonly (readonly string[])[] = [
 
 /** What each folder may import that is not ours. `name` also allows `name/…`; a folder without an entry has none. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  auth: ["@std/crypto"],
+  audit: ["@noble/hashes"],
+  auth: ["@noble/hashes", "@std/crypto", "jose", "valibot"],
   cli: ["node:"],
   console: ["hono"],
   rpc: ["@valibot/to-json-schema"],

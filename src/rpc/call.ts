@@ -1,6 +1,16 @@
 import type { Context } from "./context.ts";
 import type { Method } from "./contract.ts";
 
+/** What a call is part of: made of a handler's own call by `Context.call`. */
+export interface Origin {
+  /** The trace, as W3C Trace Context writes it. */
+  readonly traceparent?: string | undefined;
+  /** The identities that it came through, the first caller first. */
+  readonly callers: readonly string[];
+  /** A right that was handed to this service for calls of its own. */
+  readonly delegation?: { reveal(): string } | undefined;
+}
+
 /** One call on its way to a handler. */
 export interface Call {
   /** The method that is called. */
@@ -13,6 +23,8 @@ export interface Call {
   readonly timeoutMs: number;
   /** Cancels the call when it aborts. */
   readonly signal?: AbortSignal;
+  /** What it is part of; undefined for a call that begins something. */
+  readonly origin?: Origin | undefined;
   /** What the handler will be given; set on the server's side only. */
   readonly context?: Context;
 }

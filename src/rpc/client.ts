@@ -1,5 +1,5 @@
 import { within } from "../internal/within.ts";
-import { type Middleware, type Transport, wrap } from "./call.ts";
+import { type Middleware, type Origin, type Transport, wrap } from "./call.ts";
 import type { Method, MethodDeclaration, MethodDeclarations, Received, Sent, Service, Stream } from "./contract.ts";
 import { assertLimit, MAX_TIMER } from "./limits.ts";
 import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, RpcError } from "./rpc_error.ts";
@@ -11,6 +11,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
   /** Cancels the call, here and at the server, when it aborts. */
   readonly signal?: AbortSignal;
+  /** What the call is part of; `Context.call` sets it. @default {nothing} */
+  readonly origin?: Origin;
 }
 
 /** How a client is built. */
@@ -82,11 +84,12 @@ function unary(method: Method, transport: Transport, defaultTimeoutMs: number): 
   return async (message, options) => {
     const timeoutMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
     if (!(timeoutMs > 0)) throw overdue();
-    const { signal } = options ?? {};
+    const { signal, origin } = options ?? {};
     if (signal?.aborted) throw new RpcError("canceled", CANCELED, { cause: signal.reason, ...RECEIVED });
     const input = await checked(method.validateInput, message, timeoutMs);
     if (input.issues) throw new RpcError("invalid_argument", mismatch("The message", input.issues), RECEIVED);
-    const reply = await transport(signal ? { method, message, timeoutMs, signal } : { method, message, timeoutMs });
+    const call = signal ? { method, message, timeoutMs, signal } : { method, message, timeoutMs };
+    const reply = await transport(origin ? { ...call, origin } : call);
     const output = await checked(method.validateOutput, reply.message, timeoutMs);
     if (output.issues) throw new RpcError("internal", mismatch("The answer", output.issues), RECEIVED);
     return output.value;

@@ -13,6 +13,8 @@ export const PROTOCOL_VERSION = "1";
 export const PROTOCOL_VERSION_HEADER = "connect-protocol-version";
 /** The header with the time that remains, in milliseconds. */
 export const TIMEOUT_HEADER = "connect-timeout-ms";
+/** The header with the trace (W3C Trace Context). */
+export const TRACEPARENT_HEADER = "traceparent";
 /** A timeout is at most ten digits. */
 export const TIMEOUT_PATTERN = /^\d{1,10}$/;
 /** The media type of an error's body, whatever the codec of the messages. */
@@ -81,6 +83,9 @@ export function requestInfo(id: string): WireErrorDetail {
     debug: { requestId: id },
   };
 }
+
+/** The type of the detail by which a server asks for another proof of the same call; it has no value. */
+export const PROVE_AGAIN = "postern.v1.ProveAgain";
 
 /** The type of the details that a method's contract gives for a code. */
 export const detailsType = (service: string, method: string, code: string): string => `${service}.${method}.${code}`;

@@ -1,10 +1,47 @@
 import { within } from "../internal/within.ts";
+import type { Origin } from "./call.ts";
 import type { Method } from "./contract.ts";
+import type { Admission } from "./guard.ts";
 import { type Log, note } from "./log.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
+import { childOf, readTraceparent } from "./trace.ts";
+
+/** Who calls, as the guard found out. */
+export interface Caller {
+  /** The SPIFFE id, such as `spiffe://example.org/orders`. */
+  readonly id: string;
+  /** The roles that its authority gave it. */
+  readonly roles: readonly string[];
+  /** The attributes that its authority gave it. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+/** A right that a caller showed and that was verified. */
+export interface Right {
+  /** Who issued it and through whom it came, its present holder last; each step was signed by the one before. */
+  readonly path: readonly string[];
+  /** What it allows: methods, and constraints on their arguments. */
+  readonly tools: Readonly<Record<string, unknown>>;
+  /** The ids of its tokens. */
+  readonly tokenIds: readonly string[];
+  /** When it ends, in milliseconds since 1970. */
+  readonly expiresAtMs: number;
+}
 
 /** What a handler is told of the call beside its message. */
 export interface Context {
+  /** Who calls, proven; undefined where the method is open to anyone and the caller proved nothing. */
+  readonly caller: Caller | undefined;
+  /**
+   * The identities that the call came through, its caller last; empty where the caller proved nothing.
+   *
+   * The caller is proven. For those before it the caller vouches with its signature: decide on the caller, note the rest.
+   */
+  readonly chain: readonly string[];
+  /** The right that the caller showed, where it showed one. */
+  readonly capability: Right | undefined;
+  /** The trace that this call belongs to, as W3C Trace Context writes it. */
+  readonly traceparent: string;
   /** The method that is called. */
   readonly method: Method;
   /** The id under which this call is logged, and which a caller is given with an error. */
@@ -26,7 +63,8 @@ export interface Context {
    */
   log(event: string, fields?: Readonly<Record<string, unknown>>): void;
   /**
-   * Makes calls part of this one: they end when it ends, and have no more time than it has left.
+   * Makes calls part of this one: they end when it ends, have no more time than it has left, belong to its trace, say
+   * who it came through, and may use the right that was handed on with it. What its caller proved itself with stays here.
    *
    * @param client A client made by `createClient`.
    * @returns The same client, its calls bound to this one.
@@ -51,6 +89,8 @@ export class CallContext implements Context {
   #id: string | undefined;
   #expired = false; // the clock is no witness: a timer may fire a little early
   #controller: AbortController | undefined;
+  #admission: Admission | undefined;
+  #traceparent: string | undefined;
   #ended = false;
   #forget: (() => void) | undefined;
 
@@ -63,6 +103,23 @@ export class CallContext implements Context {
     this.#deadlineMs = deadlineMs;
     this.#log = log;
     this.#waiter = waiter;
+  }
+
+  get caller(): Caller | undefined {
+    return this.#admission?.caller;
+  }
+
+  get chain(): readonly string[] {
+    const { caller, origin } = this.#admission ?? {};
+    return caller ? [...origin?.callers ?? [], caller.id] : [];
+  }
+
+  get capability(): Right | undefined {
+    return this.#admission?.capability;
+  }
+
+  get traceparent(): string {
+    return this.#traceparent ??= childOf(readTraceparent(this.#admission?.origin?.traceparent));
   }
 
   get correlationId(): string {
@@ -97,9 +154,11 @@ export class CallContext implements Context {
   }
 
   #bind(method: (message: unknown, options?: CallLimits) => unknown) {
+    const { delegation } = this.#admission?.origin ?? {};
     return (message: unknown, options: CallLimits = {}) =>
       method(message, {
         ...options,
+        origin: { traceparent: childOf(this.traceparent), callers: this.chain, delegation },
         timeoutMs: Math.min(this.remainingMs, options.timeoutMs ?? Infinity),
         signal: options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal,
       });
@@ -128,10 +187,17 @@ export class CallContext implements Context {
     return error;
   }
 
+  /** The guard has let the call in. */
+  admit(admission: Admission): void {
+    this.#admission = admission;
+    if (this.#ended) admission.end?.(); // it came when nobody waited for it any more
+  }
+
   /** The call is answered: a caller that goes away from now on is none of the handler's business. */
   end(): void {
     this.#ended = true;
     this.#forget?.();
+    this.#admission?.end?.();
   }
 }
 
@@ -139,4 +205,5 @@ export class CallContext implements Context {
 interface CallLimits {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  readonly origin?: Origin;
 }

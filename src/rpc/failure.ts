@@ -4,6 +4,7 @@ import type { Method } from "./contract.ts";
 import {
   detailsType,
   MAX_MESSAGE,
+  PROVE_AGAIN,
   requestInfo,
   STATUS_OF_CODE,
   unpadded,
@@ -12,7 +13,7 @@ import {
 } from "./connect_protocol.ts";
 import { HttpRefusal } from "./http_head.ts";
 import { type Log, note } from "./log.ts";
-import { MASKED_MESSAGE, RpcError } from "./rpc_error.ts";
+import { MASKED_MESSAGE, ProveAgainError, RpcError } from "./rpc_error.ts";
 import { check, validatorOf } from "./schema.ts";
 
 /** What is known of a call when it fails. */
@@ -44,6 +45,7 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
   const known = asPublic(thrown);
   const { code, message } = known ?? MASKED;
   const details = known && call.method ? await contractDetails(known, call.method) : undefined;
+  const more = known?.again ? [{ type: PROVE_AGAIN, value: "" }] : wireDetails(details, code, call.method);
   note(log, {
     level: known && code !== "internal" ? "info" : "error",
     event: known ? message : "A handler failed",
@@ -53,7 +55,7 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
     cause: known ? known.cause : thrown,
   });
   return {
-    wire: { code, message, details: [requestInfo(correlationId), ...wireDetails(details, code, call.method)] },
+    wire: { code, message, details: [requestInfo(correlationId), ...more] },
     correlationId,
     details,
     http: known?.http,
@@ -67,13 +69,16 @@ function asPublic(thrown: unknown): Public | undefined {
     const { code, message, details, cause } = thrown;
     const wellFormed = Object.hasOwn(STATUS_OF_CODE, code) && typeof message === "string";
     const http = thrown instanceof HttpRefusal ? thrown : undefined;
-    return wellFormed ? { code, message: message.slice(0, MAX_MESSAGE), details, cause, http } : undefined;
+    const again = thrown instanceof ProveAgainError;
+    return wellFormed ? { code, message: message.slice(0, MAX_MESSAGE), details, cause, http, again } : undefined;
   } catch {
     return undefined; // a Proxy may throw from instanceof
   }
 }
 
-type Public = Pick<RpcError, "code" | "message" | "details" | "cause"> & Pick<Failure, "http">;
+type Public = Pick<RpcError, "code" | "message" | "details" | "cause"> & Pick<Failure, "http"> & {
+  readonly again: boolean;
+};
 
 const MASKED = { code: "internal", message: MASKED_MESSAGE } as const;
 

@@ -5,13 +5,14 @@ import {
   PROTOCOL_VERSION,
   PROTOCOL_VERSION_HEADER,
   TIMEOUT_HEADER,
+  TRACEPARENT_HEADER,
   unaryMediaType,
 } from "./connect_protocol.ts";
 import type { Method } from "./contract.ts";
 import { readBody } from "./http_body.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
-import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
+import { CANCELED, DEADLINE_EXCEEDED, ProveAgainError, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
 
 /** How calls are made over HTTP. */
 export interface FetchTransportOptions {
@@ -89,20 +90,24 @@ async function exchange(call: Call, { base, prover, codec, send, init }: Sending
   const url = base + call.method.path;
   const contentType = unaryMediaType(codec.name);
   const body = coded(() => codec.encode(call.message), "invalid_argument");
-  const proof = await prover.prove({ method: "POST", url, contentType, body });
-  const response = await send(url, {
-    method: "POST",
-    headers: {
-      "content-type": contentType,
-      [PROTOCOL_VERSION_HEADER]: PROTOCOL_VERSION,
-      [TIMEOUT_HEADER]: String(Math.ceil(call.timeoutMs)),
-      ...proof.headers,
-    },
-    body: body as BodyInit,
-    signal,
-    ...init,
-  });
-  return { message: await read(response, call.method, codec, proof) };
+  const headers: Record<string, string> = {
+    "content-type": contentType,
+    [PROTOCOL_VERSION_HEADER]: PROTOCOL_VERSION,
+    [TIMEOUT_HEADER]: String(Math.ceil(call.timeoutMs)),
+  };
+  if (call.origin?.traceparent !== undefined) headers[TRACEPARENT_HEADER] = call.origin.traceparent;
+  const attempt = async (proof: Proof) => {
+    const sent = { ...headers, ...proof.headers };
+    const response = await send(url, { method: "POST", headers: sent, body: body as BodyInit, signal, ...init });
+    return { message: await read(response, call.method, codec, proof) };
+  };
+  const proof = await prover.prove({ method: "POST", url, headers, body, call });
+  try {
+    return await attempt(proof);
+  } catch (error) {
+    if (!(error instanceof ProveAgainError) || !proof.verify || !proof.again) throw error;
+    return await attempt(await proof.again());
+  }
 }
 
 /** Runs a codec; what it refuses is the caller's mistake where it encodes, the server's where it decodes. */

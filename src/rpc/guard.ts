@@ -1,4 +1,7 @@
+import type { Origin } from "./call.ts";
+import type { Caller, Right } from "./context.ts";
 import type { Method, Service } from "./contract.ts";
+import type { PeerCertificate } from "./peer.ts";
 import { RpcError } from "./rpc_error.ts";
 
 /** A call as it arrives, before anything of it is decoded. */
@@ -13,6 +16,18 @@ export interface Incoming {
    * @returns The body's bytes; none for a call by GET or from the same process.
    */
   body(): Promise<Uint8Array>;
+  /** The id under which the call is logged, and which the caller is given with an error. */
+  readonly correlationId: string;
+  /** The certificate on the other side of the connection, where there is one and the listener tells. */
+  readonly certificate?: PeerCertificate | undefined;
+  /** What a call from the same process is part of. */
+  readonly origin?: Origin | undefined;
+  /**
+   * Proves the refusal too, should there be one.
+   *
+   * @param seal What proves it; called at most once, and not where the call is admitted.
+   */
+  sealRefusal(seal: Seal): void;
 }
 
 /** A response as it leaves, complete but for its proof. */
@@ -25,15 +40,28 @@ export interface OutgoingResponse {
   readonly body: string | Uint8Array;
 }
 
+/** Proves a response, in a second at most: gives the headers to add to it. */
+export type Seal = (
+  response: OutgoingResponse,
+) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
+
 /** What a guard says of a call that it lets in. */
 export interface Admission {
+  /** Who calls; undefined where nobody proved to be anyone. */
+  readonly caller?: Caller | undefined;
+  /** What the call is part of: its trace, who it came through before its caller, a right that was handed on. */
+  readonly origin?: Origin | undefined;
+  /** The right that the caller showed. */
+  readonly capability?: Right | undefined;
   /**
    * Decides on the decoded and checked message; MUST throw an {@linkcode RpcError} to refuse, and MUST return nothing: any
    * other answer counts as a failure of the guard, and the handler is not called.
    */
   decide?(message: unknown): void | Promise<void>;
-  /** Proves the response, in a second at most: the headers to add to it. */
-  seal?(response: OutgoingResponse): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
+  /** Proves the response. */
+  readonly seal?: Seal;
+  /** Told when the call is over, whatever its end. */
+  end?(): void;
 }
 
 /**
@@ -46,9 +74,10 @@ export interface Guard {
   /**
    * Checks the guard's own rules against what the server serves, once, before the first call.
    *
+   * @returns What ends with the server.
    * @throws {TypeError} A rule names a service or a method that the server does not have.
    */
-  start(services: readonly Service[]): void;
+  start(services: readonly Service[]): Disposable | void;
   /**
    * Admits or refuses one call.
    *

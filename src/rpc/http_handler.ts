@@ -10,10 +10,11 @@ import {
 } from "./connect_protocol.ts";
 import { CallContext } from "./context.ts";
 import { failureOf } from "./failure.ts";
-import type { Admission } from "./guard.ts";
+import type { Incoming, Seal } from "./guard.ts";
 import { assertOneLength, readBody } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
+import { PEER_CERTIFICATE, type PeerInfo } from "./peer.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
 import { admit, type Endpoint, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
@@ -23,9 +24,9 @@ import { admit, type Endpoint, invoke, NO_BODY, type ServerCore } from "./server
  *
  * @see {@link https://connectrpc.com/docs/protocol#unary-request}
  */
-export function httpHandler(core: ServerCore): (request: Request) => Promise<Response> {
-  return async (request) => {
-    const exchange: Exchange = { entered: false, endpoint: undefined, context: undefined, admission: undefined };
+export function httpHandler(core: ServerCore): (request: Request, info?: PeerInfo) => Promise<Response> {
+  return async (request, info) => {
+    const exchange: Exchange = { info, entered: false, endpoint: undefined, context: undefined, seal: undefined };
     try {
       core.traffic.enter();
       exchange.entered = true;
@@ -41,10 +42,11 @@ export function httpHandler(core: ServerCore): (request: Request) => Promise<Res
 
 /** What became known of a request on its way, for when it fails. */
 interface Exchange {
+  readonly info: PeerInfo | undefined;
   entered: boolean;
   endpoint: Endpoint | undefined;
   context: CallContext | undefined;
-  admission: Admission | undefined;
+  seal: Seal | undefined;
 }
 
 async function answer(core: ServerCore, request: Request, exchange: Exchange): Promise<Response> {
@@ -59,8 +61,9 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   let raw: Promise<Uint8Array> | undefined;
   const readOnce = () =>
     raw ??= posted ? receive(core, request, head, maxBytesOf(posted, endpoint), deadlineMs) : NO_BODY;
-  const admitted = admit(core.guard, { method: endpoint?.method, request, body: readOnce }, context);
-  const admission = exchange.admission = admitted instanceof Promise ? await admitted : admitted;
+  const admitted = admit(core.guard, incomingOf(request, readOnce, exchange), context);
+  const admission = admitted instanceof Promise ? await admitted : admitted;
+  exchange.seal = admission.seal;
   if (!endpoint) throw notFound();
 
   const { codec, bytes } = posted
@@ -69,7 +72,23 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   const value = await invoke(endpoint, admission, decode(codec, bytes), context);
   const body = codec.encode(value);
   if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
-  return await seal(admission, 200, unaryMediaType(codec.name), body, posted ? {} : UNSHARED);
+  return await sealed(admission.seal, 200, unaryMediaType(codec.name), body, posted ? {} : UNSHARED);
+}
+
+/** The call as the guard sees it. */
+function incomingOf(request: Request, body: () => Promise<Uint8Array>, exchange: Exchange): Incoming {
+  return {
+    method: exchange.endpoint?.method,
+    request,
+    body,
+    certificate: exchange.info?.[PEER_CERTIFICATE],
+    get correlationId() {
+      return exchange.context!.correlationId;
+    },
+    sealRefusal(seal) {
+      exchange.seal = seal;
+    },
+  };
 }
 
 /** Where a request wants to go; anything but TLS is refused before that is looked at. */
@@ -176,15 +195,15 @@ function decode(codec: Codec, bytes: Uint8Array): unknown {
 }
 
 /** Adds the guard's proof and makes the response. */
-async function seal(
-  admission: Admission | undefined,
+async function sealed(
+  seal: Seal | undefined,
   status: number,
   contentType: string,
   body: string | Uint8Array,
   more: Readonly<Record<string, string>>,
 ): Promise<Response> {
-  const proof = admission?.seal
-    ? await within(Promise.resolve(admission.seal({ status, contentType, body })), () => MAX_SEAL_MS, tooSlow)
+  const proof = seal
+    ? await within(Promise.resolve(seal({ status, contentType, body })), () => MAX_SEAL_MS, tooSlow)
     : undefined;
   return new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
 }
@@ -201,18 +220,18 @@ async function refuse(
   error: unknown,
   exchange: Exchange,
 ): Promise<Response> {
-  const { context, endpoint, admission } = exchange;
+  const { context, endpoint, seal } = exchange;
   discard(request);
   const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
   const status = http?.status ?? STATUS_OF_CODE[wire.code];
   const headers = { ...UNSHARED, ...http?.headers };
   const body = JSON.stringify(wire);
   try {
-    return await seal(admission, status, ERROR_MEDIA_TYPE, body, headers);
+    return await sealed(seal, status, ERROR_MEDIA_TYPE, body, headers);
   } catch (cause) {
     // A guard that cannot prove answers leaves errors unproven, and those a client counts as no answer at all.
     const { wire } = await failureOf(cause, { method: endpoint?.method, context }, core.log);
-    return await seal(undefined, STATUS_OF_CODE[wire.code], ERROR_MEDIA_TYPE, JSON.stringify(wire), headers);
+    return await sealed(undefined, STATUS_OF_CODE[wire.code], ERROR_MEDIA_TYPE, JSON.stringify(wire), headers);
   }
 }
 

@@ -1,6 +1,7 @@
-import type { Reply, Transport } from "./call.ts";
+import type { Call, Reply, Transport } from "./call.ts";
 import { CallContext } from "./context.ts";
 import { failureOf } from "./failure.ts";
+import type { Incoming } from "./guard.ts";
 import { CANCELED, RpcError } from "./rpc_error.ts";
 import { admit, type Endpoint, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
@@ -15,7 +16,7 @@ export function inProcess(core: ServerCore): Transport {
     try {
       core.traffic.enter();
       entered = true;
-      return await untilGone(answer(core, endpoint, call.message, context), call.signal, context);
+      return await untilGone(answer(core, endpoint, call, context), call.signal, context);
     } catch (error) {
       const { wire, correlationId, details } = await failureOf(error, { method, context }, core.log);
       throw new RpcError(wire.code, wire.message, { details, correlationId, received: true });
@@ -29,10 +30,19 @@ export function inProcess(core: ServerCore): Transport {
 async function answer(
   core: ServerCore,
   endpoint: Endpoint | undefined,
-  message: unknown,
+  { message, origin }: Call,
   context: CallContext,
 ): Promise<Reply> {
-  const incoming = { method: endpoint?.method, request: undefined, body: () => NO_BODY };
+  const incoming: Incoming = {
+    method: endpoint?.method,
+    request: undefined,
+    body: () => NO_BODY,
+    origin,
+    get correlationId() {
+      return context.correlationId;
+    },
+    sealRefusal() {}, // nobody is between the two
+  };
   const admitted = admit(core.guard, incoming, context);
   const admission = admitted instanceof Promise ? await admitted : admitted;
   if (!endpoint) throw new RpcError("unimplemented", "There is no such method");

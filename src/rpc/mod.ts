@@ -19,9 +19,10 @@
  *
  * @module
  */
-export { type Call, type Middleware, type Reply, type Transport, wrap } from "./call.ts";
+export type { Audit, AuditEvent } from "./audit_event.ts";
+export { type Call, type Middleware, type Origin, type Reply, type Transport, wrap } from "./call.ts";
 export { type CallOptions, type Client, type ClientMethod, type ClientOptions, createClient } from "./client.ts";
-export type { Context } from "./context.ts";
+export type { Caller, Context, Right } from "./context.ts";
 export {
   type Messages,
   type Method,
@@ -38,12 +39,13 @@ export {
 } from "./contract.ts";
 export { contractDigest } from "./contract_digest.ts";
 export { fetchTransport, type FetchTransportOptions } from "./fetch_transport.ts";
-export { type Admission, type Guard, type Incoming, type OutgoingResponse, publicOnly } from "./guard.ts";
+export { type Admission, type Guard, type Incoming, type OutgoingResponse, publicOnly, type Seal } from "./guard.ts";
 export { type Handler, type Handlers, implement, type Implementation } from "./implement.ts";
 export { defaultServerLimits, type ServerLimits } from "./limits.ts";
 export { type Log, type LogEntry, logToConsole } from "./log.ts";
+export { PEER_CERTIFICATE, type PeerCertificate, type PeerInfo } from "./peer.ts";
 export { anonymous, type IncomingResponse, type OutgoingRequest, type Proof, type Prover } from "./prover.ts";
-export { type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";
+export { ProveAgainError, type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";
 export {
   type InputOf,
   type OutputOf,

@@ -1,13 +1,17 @@
+import type { Call } from "./call.ts";
+
 /** A request as a client is about to send it, complete but for its proof. */
 export interface OutgoingRequest {
   /** The HTTP method. */
   readonly method: string;
   /** The whole URL. */
   readonly url: string;
-  /** The media type of the body. */
-  readonly contentType: string;
+  /** Its headers by their lower-case names, complete but for those of the proof. */
+  readonly headers: Readonly<Record<string, string>>;
   /** The body. */
   readonly body: string | Uint8Array;
+  /** The call that it makes. */
+  readonly call: Call;
 }
 
 /** A response as a client received it, its body not decoded yet. */
@@ -26,6 +30,12 @@ export interface Proof {
   readonly headers?: Readonly<Record<string, string>>;
   /** Checks the response before anything of it is decoded; MUST throw an {@linkcode RpcError} to refuse it. */
   verify?(response: IncomingResponse): void | Promise<void>;
+  /**
+   * Proves the same request once more, after a verified answer of the server that it did nothing and wants another proof.
+   *
+   * @returns The new proof.
+   */
+  again?(): Proof | Promise<Proof>;
 }
 
 /**

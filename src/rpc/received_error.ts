@@ -4,12 +4,13 @@ import {
   codeOfStatus,
   detailsType,
   MAX_MESSAGE,
+  PROVE_AGAIN,
   REQUEST_INFO,
   STATUS_OF_CODE,
   type WireErrorDetail,
 } from "./connect_protocol.ts";
 import type { Method } from "./contract.ts";
-import { type RpcCode, RpcError } from "./rpc_error.ts";
+import { ProveAgainError, type RpcCode, RpcError } from "./rpc_error.ts";
 import { check, validatorOf } from "./schema.ts";
 
 /**
@@ -29,7 +30,8 @@ export async function receivedError(method: Method, status: number, body: Uint8A
     const value: unknown = details.find((each) => each?.type === type)?.value;
     return typeof value === "string" ? value : undefined;
   };
-  return new RpcError(code, message.slice(0, MAX_MESSAGE), {
+  const Kind = ofType(PROVE_AGAIN) === undefined ? RpcError : ProveAgainError;
+  return new Kind(code, message.slice(0, MAX_MESSAGE), {
     details: await contractDetails(method, code, ofType(detailsType(method.service, method.name, code))),
     correlationId: correlationIdOf(ofType(REQUEST_INFO)),
     received: true,

@@ -77,6 +77,12 @@ export class RpcError extends Error {
   }
 }
 
+/**
+ * The server did nothing with the call, and would take it with another proof: it has just started, say, and cannot know
+ * what was proven to it before.
+ */
+export class ProveAgainError extends RpcError {}
+
 /** What a caller whose time is up is told, whichever side found it out. */
 export const DEADLINE_EXCEEDED = "The call took longer than its deadline";
 /** What a caller is told who does not want to know any more. */

@@ -6,6 +6,7 @@ import type { Method, Service } from "./contract.ts";
 import type { Guard } from "./guard.ts";
 import { httpHandler } from "./http_handler.ts";
 import type { Implementation } from "./implement.ts";
+import type { PeerInfo } from "./peer.ts";
 import { inProcess } from "./in_process.ts";
 import { assertLimit, type ServerLimits, serverLimits } from "./limits.ts";
 import { type Log, logToConsole } from "./log.ts";
@@ -41,8 +42,8 @@ export interface ServerOptions {
  * `fetch` in any router. Disposing it lets nobody in any more and waits until every call is answered.
  */
 export interface Server extends AsyncDisposable {
-  /** Answers one request; never rejects. */
-  readonly fetch: (request: Request) => Promise<Response>;
+  /** Answers one request, of which a listener may know more than it says; never rejects. */
+  readonly fetch: (request: Request, info?: PeerInfo) => Promise<Response>;
   /** Calls the server from the same process, through the same guard, contract and middleware. */
   readonly call: Transport;
   /** The contracts that it serves. */
@@ -81,7 +82,7 @@ export function createServer(
   const given = [implementations].flat();
   const services = given.map((each) => each.service);
   if (!options?.guard) throw new TypeError("Cannot build a server without a guard, publicOnly() is one");
-  options.guard.start(services);
+  const guarding = options.guard.start(services);
   const limits = serverLimits(options.limits);
   const codecs = options.codecs ?? [json()];
   const core: ServerCore = {
@@ -101,7 +102,10 @@ export function createServer(
     get draining() {
       return core.traffic.draining;
     },
-    [Symbol.asyncDispose]: () => core.traffic.drain(),
+    async [Symbol.asyncDispose]() {
+      await core.traffic.drain();
+      guarding?.[Symbol.dispose]();
+    },
   };
 }
 

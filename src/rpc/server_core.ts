@@ -82,7 +82,12 @@ export function traffic(maxConcurrentCalls: number): Traffic {
 /** Asks the guard; whatever it answers that is no admission is a refusal. */
 export function admit(guard: Guard, incoming: Incoming, context: CallContext): Admission | Promise<Admission> {
   const admitted: unknown = guard.admit(incoming);
-  return isPromiseLike(admitted) ? context.wait(admitted).then(asAdmission) : asAdmission(admitted);
+  const enter = (answer: unknown) => {
+    const admission = asAdmission(answer);
+    context.admit(admission);
+    return admission;
+  };
+  return isPromiseLike(admitted) ? context.wait(Promise.resolve(admitted).then(enter)) : enter(admitted);
 }
 
 function asAdmission(admitted: unknown): Admission {

@@ -53,10 +53,11 @@ for (const later of [false, true]) {
     const request = {
       method: "POST",
       url: "https://echo.test/echo.v1/say",
-      contentType: "application/json",
       body: '{"text":"a"}',
     };
-    assert.deepEqual(proven, [request, request]);
+    assert.deepEqual(proven.map(({ method, url, body }) => ({ method, url, body })), [request, request]);
+    assert.deepEqual(proven.map(({ headers }) => headers["content-type"]), ["application/json", "application/json"]);
+    assert.deepEqual(proven.map(({ call }) => call.message), [message, message]);
     assert.deepEqual(headers.map((each) => each.get("x-proof")), ["1", "2"]);
   });
 }

@@ -1,0 +1,203 @@
+import { AuthError } from "./auth_error.ts";
+import { hashOf, MAX_DEPTH, toolsOf } from "./capability.ts";
+import { type CapabilityClaims, readCapability } from "./capability_token.ts";
+import { type UnverifiedJws, verifyJws } from "./jws.ts";
+import { importPublicKey, thumbprintOf } from "./public_key.ts";
+import { parseSpiffeId } from "./spiffe_id.ts";
+import { narrower, type ToolMap } from "./tool_map.ts";
+import type { Trust } from "./trust.ts";
+import { CHAIN_SEPARATOR, HOLDER_MEMBER, KEY_USES, THUMBPRINT_URI } from "./wire.ts";
+import { readWit, type Workload } from "./wit.ts";
+
+/** A chain whose every signature and every step was verified; whether it holds now, here and for its presenter is not yet. */
+export interface VerifiedChain {
+  /** What the last token allows: no more than any before it. */
+  readonly tools: ToolMap;
+  /** Who may use it: an identity, or who holds the key with the thumbprint. */
+  readonly holder: { readonly id?: string; readonly thumbprint?: string };
+  /** The identities and keys that it came through, its issuer first and its present holder last. */
+  readonly path: readonly string[];
+  /** Every audience that a token of it names. */
+  readonly audiences: readonly string[];
+  /** The ids of its tokens, and of the identity tokens in it. */
+  readonly tokenIds: readonly string[];
+  /** The identities and keys that signed it, for looking whether they were revoked. */
+  readonly signers: readonly { readonly id: string; readonly key: string; readonly trustDomain: string }[];
+  /** From when it holds, in milliseconds since 1970. */
+  readonly notBeforeMs: number;
+  /** Until when it holds, in milliseconds since 1970. */
+  readonly expiresAtMs: number;
+}
+
+/** What a server knows about itself when it verifies chains. */
+export interface ChainTerms {
+  readonly trust: Trust;
+  /** Whose authority, and whose services, may issue rights here. */
+  readonly trustDomain: string;
+}
+
+/**
+ * Verifies a chain: each token is signed by the holder of the one before, and allows no more.
+ *
+ * The first is signed by the authority of the trust domain, or by a service for methods that it may serve; then the
+ * service's identity token comes before it. The same where a right names an identity as its holder and is passed on.
+ *
+ * @throws {AuthError} Why the chain is none.
+ * @see {@link https://datatracker.ietf.org/doc/html/draft-niyikiza-oauth-attenuating-agent-tokens-02#section-8}
+ */
+export async function verifyChain(text: string, terms: ChainTerms): Promise<VerifiedChain> {
+  const links = readLinks(text);
+  const root = await verifyRoot(links[0]!, terms);
+  const signers = root ? [root] : [];
+  let tools = toolsOf(links[0]!.claims);
+  for (let i = 1; i < links.length; i++) {
+    const [parent, child] = [links[i - 1]!, links[i]!];
+    const signer = await verifyStep(parent, child, terms);
+    const childTools = toolsOf(child.claims);
+    if (!narrower(childTools, tools)) throw new AuthError("wider_right", "Cannot accept the right: it was widened");
+    tools = childTools;
+    if (signer) signers.push(signer);
+  }
+  const claims = links.map((link) => link.claims);
+  return Object.freeze({
+    tools,
+    holder: holderOf(claims.at(-1)!),
+    path: [claims[0]!.iss, ...claims.map(holderName)],
+    audiences: claims.flatMap(({ aud }) => aud === undefined ? [] : [aud]),
+    tokenIds: [...claims.map(({ jti }) => jti), ...signers.map(({ tokenId }) => tokenId)],
+    signers: signers.map(({ id, thumbprint, trustDomain }) => ({ id, key: thumbprint, trustDomain })),
+    notBeforeMs: Math.max(...claims.map(({ iat }) => iat * 1_000)),
+    // An identity token in it must hold too: when it was used to sign, nobody can tell.
+    expiresAtMs: Math.min(...claims.map(({ exp }) => exp * 1_000), ...signers.map(({ expiresAtMs }) => expiresAtMs)),
+  });
+}
+
+/**
+ * Remembers verified chains by their exact text, until what is trusted changes.
+ *
+ * Chains of callers are many where each call has its own; what came first is forgotten first.
+ */
+export function chainVerifier(terms: ChainTerms): (text: string) => Promise<VerifiedChain> {
+  const verified = new Map<string, VerifiedChain>();
+  let revision = terms.trust.revision;
+  return async (text) => {
+    if (revision !== terms.trust.revision) {
+      verified.clear();
+      revision = terms.trust.revision;
+    }
+    const known = verified.get(text);
+    if (known) return known;
+    const asked = revision;
+    const chain = await verifyChain(text, terms);
+    if (asked !== terms.trust.revision) return chain; // trusted a moment ago, and not to be remembered
+    if (verified.size >= MAX_REMEMBERED) verified.delete(verified.keys().next().value!);
+    verified.set(text, chain);
+    return chain;
+  };
+}
+
+/** One capability of a chain, with the identity token of who signed it where there is one. */
+interface Link {
+  readonly jws: UnverifiedJws;
+  readonly claims: CapabilityClaims;
+  readonly wit: string | undefined;
+}
+
+function readLinks(text: string): readonly Link[] {
+  if (text.length > MAX_CHAIN) throw malformed("it is too long");
+  const tokens = text.split(CHAIN_SEPARATOR);
+  if (tokens.length > 2 * (MAX_DEPTH + 1)) throw malformed("it has too many tokens");
+  const links: Link[] = [];
+  for (let i = 0; i < tokens.length; i++) {
+    const wit = isWit(tokens[i]!) ? tokens[i++]! : undefined;
+    if (i === tokens.length) throw malformed("it ends with an identity token");
+    links.push({ ...readCapability(tokens[i]!), wit });
+  }
+  if (new Set(links.map(({ claims }) => claims.jti)).size !== links.length) throw malformed("it has a token twice");
+  links.forEach(({ claims }, depth) => {
+    if (claims.del_depth !== depth || depth > claims.del_max_depth || claims.del_max_depth > MAX_DEPTH) {
+      throw malformed("a depth is not as it must be");
+    }
+    if (claims.exp <= claims.iat || claims.exp - claims.iat > MAX_LIFETIME_S) {
+      throw malformed("a lifetime is not as it must be");
+    }
+  });
+  return links;
+}
+
+/** @returns Who signed it, where that was not the authority. */
+async function verifyRoot(
+  { jws, claims, wit }: Link,
+  { trust, trustDomain }: ChainTerms,
+): Promise<Workload | undefined> {
+  if (claims.par_hash !== undefined) throw malformed("its first token has a parent");
+  if (wit === undefined) {
+    const issuer = parseSpiffeId(claims.iss);
+    if (issuer.path !== "" || issuer.trustDomain !== trustDomain) throw unknownRoot();
+    await verifyJws(jws, trust.authorityKey(trustDomain, KEY_USES.capability, jws.kid));
+    return undefined;
+  }
+  const owner = await trust.verify(wit);
+  if (owner.id !== claims.iss || owner.trustDomain !== trustDomain) throw unknownRoot();
+  for (const tool of Object.keys(toolsOf(claims))) {
+    if (owner.serves.includes(tool.slice(0, tool.indexOf("/")))) continue;
+    throw new AuthError("unknown_root", "Cannot accept the right: its issuer may not grant this method");
+  }
+  await verifyJws(jws, owner.key);
+  return owner;
+}
+
+/** @returns Who signed the child, where the parent names an identity. */
+async function verifyStep(parent: Link, child: Link, { trust }: ChainTerms): Promise<Workload | undefined> {
+  const { jwk, [HOLDER_MEMBER]: id } = parent.claims.cnf;
+  let signer: Workload | undefined;
+  if (jwk) {
+    if (child.wit !== undefined) throw malformed("it has an identity token where a key is the holder");
+    if (child.claims.iss !== THUMBPRINT_URI + thumbprintOf(jwk)) throw broken("it was not its holder who passed it on");
+    await verifyJws(child.jws, await importPublicKey(jwk));
+  } else {
+    if (child.wit === undefined) throw malformed("it lacks the identity token of a holder");
+    signer = await trust.verify(child.wit);
+    if (signer.id !== id || child.claims.iss !== THUMBPRINT_URI + signer.thumbprint) {
+      throw broken("it was not its holder who passed it on");
+    }
+    await verifyJws(child.jws, signer.key);
+  }
+  if (child.claims.par_hash !== hashOf(parent.jws.signingInput)) throw broken("a token has another parent");
+  assertNotLonger(parent.claims, child.claims);
+  return signer;
+}
+
+function assertNotLonger(parent: CapabilityClaims, child: CapabilityClaims): void {
+  const isNarrower = child.exp <= parent.exp && child.iat >= parent.iat && child.del_max_depth <= parent.del_max_depth;
+  if (!isNarrower) throw new AuthError("wider_right", "Cannot accept the right: its time or depth was widened");
+}
+
+function holderOf({ cnf: { jwk, [HOLDER_MEMBER]: id } }: CapabilityClaims): VerifiedChain["holder"] {
+  return jwk ? { thumbprint: thumbprintOf(jwk) } : { id: id! };
+}
+
+function holderName(claims: CapabilityClaims): string {
+  const { id, thumbprint } = holderOf(claims);
+  return id ?? THUMBPRINT_URI + thumbprint;
+}
+
+function isWit(token: string): boolean {
+  try {
+    readWit(token);
+    return true;
+  } catch {
+    return false; // then it must be a capability, and reading it as one says what is wrong
+  }
+}
+
+const malformed = (why: string) => new AuthError("malformed_chain", `Cannot accept the right: ${why}`);
+const broken = (why: string) => new AuthError("broken_chain", `Cannot accept the right: ${why}`);
+const unknownRoot = () =>
+  new AuthError("unknown_root", "Cannot accept the right: its issuer may not issue rights here");
+
+/** In bytes: what the headers of a request have room for, beside the rest. */
+const MAX_CHAIN = 12_288;
+/** In seconds; a day. */
+const MAX_LIFETIME_S = 86_400;
+const MAX_REMEMBERED = 512;

@@ -1,0 +1,98 @@
+/**
+ * Who calls, and may they: identities, authorities, proofs, capabilities and policies.
+ *
+ * @example A protected server and a client that proves itself, in one process
+ * ```ts
+ * import { createClient, createServer, fetchTransport, implement, rpc, service } from "@postern/rpc";
+ * import { allow, createAuthority, createTrust, generateIdentity, joinTokens, policy, protect, prove } from "@postern/rpc/auth";
+ * import * as v from "valibot";
+ *
+ * const Greeter = service("greeter.v1", {
+ *   hello: rpc(v.strictObject({ name: v.string() }), v.object({ text: v.string() })),
+ * });
+ *
+ * const tokens = joinTokens();
+ * const authority = await createAuthority("example.org", { attestors: [tokens] });
+ * const trust = await createTrust({ "example.org": authority.bundle() });
+ * const join = async (id: string, serves: readonly string[] = []) =>
+ *   await generateIdentity(authority, {
+ *     evidence: { type: "join_token", token: tokens.create({ id, serves }).reveal() },
+ *   });
+ *
+ * await using server = createServer(implement(Greeter, { hello: (m, { caller }) => ({ text: `${caller?.id} says ${m.name}` }) }), {
+ *   guard: protect({
+ *     identity: await join("spiffe://example.org/greeter", ["greeter.v1"]),
+ *     trust,
+ *     policy: policy([allow({ caller: "spiffe://example.org/web", call: "greeter.v1/hello" })]),
+ *   }),
+ * });
+ *
+ * const prover = prove({ identity: await join("spiffe://example.org/web"), trust, peer: "spiffe://example.org/greeter" });
+ * const fetch = (url: string, init: RequestInit) => server.fetch(new Request(url, init));
+ * const greeter = createClient(Greeter, fetchTransport("https://greeter.example.org", { prover, fetch }));
+ * const { text } = await greeter.hello({ name: "Ada" });
+ * if (text !== "spiffe://example.org/web says Ada") throw new Error(text);
+ * ```
+ *
+ * @module
+ */
+export type { Attested, Attestor } from "./attestor.ts";
+export { AuthError, type AuthReason } from "./auth_error.ts";
+export { type Authority, type AuthorityKeys, type AuthorityOptions, createAuthority } from "./authority.ts";
+export {
+  attenuate,
+  type Capability,
+  type CapabilityHolder,
+  type CapabilityIssuer,
+  type Grant,
+  issueCapability,
+  readChain,
+} from "./capability.ts";
+export type {
+  All,
+  AnyOf,
+  Constraint,
+  ConstraintEntry,
+  Exact,
+  OneOf,
+  PathPrefix,
+  Range,
+  Scalar,
+  Subset,
+  Wildcard,
+} from "./constraint.ts";
+export {
+  allOf,
+  anyOf,
+  exact,
+  oneOf,
+  optional,
+  pathPrefix,
+  range,
+  type RangeBounds,
+  subset,
+  wildcard,
+} from "./constraint_builders.ts";
+export { ConstraintError } from "./constraint_error.ts";
+export type { Evidence } from "./enrollment.ts";
+export {
+  type Credential,
+  type Enroller,
+  generateIdentity,
+  type GenerateIdentityOptions,
+  type Identity,
+  importIdentity,
+} from "./identity.ts";
+export { type JoinTokens, joinTokens } from "./join_tokens.ts";
+export { oidcTokens, type OidcTokensOptions } from "./oidc_tokens.ts";
+export { allow, type Explanation, type Policy, policy, type Question, type Rule } from "./policy.ts";
+export { protect, type ProtectOptions } from "./protect.ts";
+export { prove, type ProveOptions } from "./prove.ts";
+export type { PublicJwk } from "./public_key.ts";
+export { memoryReplay, type MemoryReplayOptions, type ReplayStore, type UsedNonce } from "./replay.ts";
+export { type Secret, secret } from "./secret.ts";
+export { generateKey, importKey, keyOfPair, type Signer, type SigningKey } from "./signing_key.ts";
+export { createTrust, type Trust, type TrustOptions } from "./trust.ts";
+export type { BundleKey, Revocations, TrustBundle } from "./trust_bundle.ts";
+export { type ArgumentMap, type ToolMap } from "./tool_map.ts";
+export type { Workload } from "./wit.ts";

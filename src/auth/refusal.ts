@@ -1,0 +1,45 @@
+import { ProveAgainError, type RpcCode, RpcError } from "../rpc/mod.ts";
+import { AuthError, type AuthReason } from "./auth_error.ts";
+
+/**
+ * What a caller is told of a refusal: a code and a constant sentence.
+ *
+ * Which check failed is in the audit and in the log; a stranger learns only that it is not believed, and who is believed
+ * but not allowed learns the same for a method that it may not call and for one that does not exist.
+ */
+export function refusalOf(error: unknown): RpcError {
+  if (!(error instanceof AuthError)) {
+    return error instanceof RpcError
+      ? error
+      : new RpcError("internal", "The call failed inside the service", { cause: error });
+  }
+  const [code, message] = PUBLIC[error.reason] ?? UNBELIEVED;
+  const Kind = error.reason === "before_start" ? ProveAgainError : RpcError;
+  return new Kind(code, message, { cause: error });
+}
+
+/** Why a call was refused, for the audit. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AuthError) return error.reason;
+  return error instanceof RpcError ? error.code : "internal";
+}
+
+const UNBELIEVED = ["unauthenticated", "Cannot authenticate the caller"] as const;
+const FORBIDDEN = ["permission_denied", "Cannot call this method"] as const;
+
+/** The reasons that have an answer of their own; the others are all the same to a caller. */
+const PUBLIC: Readonly<Partial<Record<AuthReason, readonly [RpcCode, string]>>> = {
+  before_start: ["unavailable", "The server has just started, prove the call again"],
+  replay_full: ["unavailable", "The server cannot take more calls at the moment"],
+  audit_full: ["unavailable", "The server cannot take more calls at the moment"],
+  over_quota: ["resource_exhausted", "Too many calls of this caller are under way"],
+  malformed_chain: FORBIDDEN,
+  unknown_root: FORBIDDEN,
+  broken_chain: FORBIDDEN,
+  wider_right: FORBIDDEN,
+  expired_right: FORBIDDEN,
+  wrong_holder: FORBIDDEN,
+  wrong_right_audience: FORBIDDEN,
+  not_allowed: FORBIDDEN,
+  argument_not_allowed: FORBIDDEN,
+};

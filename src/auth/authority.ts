@@ -8,8 +8,10 @@ import { type PublicJwk, rawKeyOf, thumbprintOf } from "./public_key.ts";
 import { generateKey, type SigningKey } from "./signing_key.ts";
 import { parseWorkloadId, trustDomainId } from "./spiffe_id.ts";
 import { createTrust } from "./trust.ts";
+import { readWit } from "./wit.ts";
 import type { BundleKey, Revocations, TrustBundle } from "./trust_bundle.ts";
 import {
+  ALGORITHM,
   ATTRIBUTES_CLAIM,
   BUNDLE_REVOKED,
   BUNDLE_SEQUENCE,
@@ -104,111 +106,133 @@ export interface Authority extends Enroller {
  * @throws {RangeError} The tokens' lifetime is out of range.
  */
 export async function createAuthority(trustDomain: string, options: AuthorityOptions = {}): Promise<Authority> {
-  const { attestors = [], tokenLifetimeMs = 3_600_000, now = Date.now, audit } = options;
-  const id = trustDomainId(trustDomain);
+  const { tokenLifetimeMs = 3_600_000 } = options;
   if (!(tokenLifetimeMs >= 60_000 && tokenLifetimeMs <= 86_400_000)) {
     throw new RangeError(`Cannot issue tokens for ${tokenLifetimeMs} ms: it must be from 60000 to 86400000`);
   }
-  let keys = options.keys ?? [await generateKeys()];
-  let sequence = options.sequence ?? 1;
-  let revoked: Revocations = options.revoked ?? { ids: [], keys: [], tokens: [] };
-  const recentRequests = new Map<string, number>();
-
-  const bundle = (): TrustBundle => ({
-    keys: keys.flatMap((
-      { wit, capability },
-    ) => [bundleKey(wit, KEY_USES.wit), bundleKey(capability, KEY_USES.capability)]),
-    [BUNDLE_SEQUENCE]: sequence,
-    [BUNDLE_REVOKED]: revoked,
-  });
-
-  const issue: Authority["issue"] = async (jwk, workload) => {
-    const { id: sub, serves = [], roles = [], attributes = {}, certificate } = workload;
-    if (parseWorkloadId(sub).trustDomain !== trustDomain) {
-      throw new AuthError("malformed_id", `Cannot issue an identity: it is not of the trust domain "${trustDomain}"`);
-    }
-    rawKeyOf(jwk); // a key that is none must not get a token
-    if (revoked.ids.includes(sub) || revoked.keys.includes(thumbprintOf(jwk))) {
-      throw new AuthError("revoked", "Cannot issue an identity: it was revoked");
-    }
-    const iat = Math.floor(now() / 1_000);
-    const { kty, crv, x } = jwk;
-    const cnf = {
-      jwk: { kty, crv, x, alg: "Ed25519" },
-      ...certificate === undefined ? {} : { [CERTIFICATE_MEMBER]: certificate },
-    };
-    const exp = iat + Math.floor(tokenLifetimeMs / 1_000);
-    const claims = {
-      iss: id,
-      sub,
-      iat,
-      exp,
-      jti: crypto.randomUUID(),
-      cnf,
-      roles,
-      [SERVES_CLAIM]: serves,
-      [ATTRIBUTES_CLAIM]: attributes,
-    };
-    const token = await signJws(TOKEN_TYPES.wit, claims, signerOf(keys[0]!));
-    audit?.record({ event: "credential.issue", caller: sub, fields: { tokenId: claims.jti, key: thumbprintOf(jwk) } });
-    return token;
+  const office: Office = {
+    id: trustDomainId(trustDomain),
+    trustDomain,
+    tokenLifetimeMs,
+    attestors: options.attestors ?? [],
+    audit: options.audit,
+    now: options.now ?? Date.now,
+    recentRequests: new Map(),
+    keys: options.keys ?? [await generateKeys()],
+    sequence: options.sequence ?? 1,
+    revoked: options.revoked ?? { ids: [], keys: [], tokens: [] },
   };
-
-  const attest = async ({ evidence, jwk }: EnrollmentRequest): Promise<Attested> => {
-    if (evidence.type === "wit") return await attestByToken(evidence.token, jwk, { [trustDomain]: bundle() }, now);
-    const attestor = attestors.find(({ type }) => type === evidence.type);
-    if (!attestor) {
-      throw new AuthError("not_attested", "Cannot attest the workload: nobody judges evidence of this kind");
-    }
-    return await attestor.attest(evidence.token, { thumbprint: thumbprintOf(jwk) });
+  const change = (event: string, fields: Readonly<Record<string, number>> = {}) => {
+    office.sequence++;
+    office.audit?.record({ event, fields: { sequence: office.sequence, ...fields } });
   };
-
   return {
-    id,
+    id: office.id,
     trustDomain,
     get key() {
-      return keys[0]!.capability;
+      return office.keys[0]!.capability;
     },
-    issue,
-    bundle,
-    signedBundle: () =>
-      signJws(
-        TOKEN_TYPES.bundle,
-        { iss: id, iat: Math.floor(now() / 1_000), bundle: plain(bundle()) },
-        signerOf(keys.at(-1)!),
-      ),
-    async enroll(request) {
-      try {
-        const verified = await verifyEnrollment(request, { trustDomain, nowMs: now() });
-        assertFirst(recentRequests, verified.requestId, now());
-        return await issue(verified.jwk, await attest(verified));
-      } catch (error) {
-        const reason = error instanceof AuthError ? error.reason : "not_attested";
-        audit?.record({ event: "credential.refuse", reason });
-        throw error;
-      }
+    issue: (jwk, workload) => issue(office, jwk, workload),
+    enroll: (request) => enroll(office, request),
+    bundle: () => bundleOf(office),
+    signedBundle() {
+      const claims = { iss: office.id, iat: Math.floor(office.now() / 1_000), bundle: plain(bundleOf(office)) };
+      return signJws(TOKEN_TYPES.bundle, claims, signerOf(office.keys.at(-1)!));
     },
     async rotate(next) {
-      keys = [next ?? await generateKeys(), ...keys].slice(0, MAX_KEYS);
-      sequence++;
-      audit?.record({ event: "authority.rotate", fields: { sequence } });
+      office.keys = [next ?? await generateKeys(), ...office.keys].slice(0, MAX_KEYS);
+      change("authority.rotate");
     },
     retire() {
-      keys = keys.slice(0, 1);
-      sequence++;
-      audit?.record({ event: "authority.retire", fields: { sequence } });
+      office.keys = office.keys.slice(0, 1);
+      change("authority.retire");
     },
-    revoke({ ids = [], keys: thumbprints = [], tokens = [] }) {
-      revoked = {
+    revoke({ ids = [], keys = [], tokens = [] }) {
+      const { revoked } = office;
+      office.revoked = {
         ids: [...new Set([...revoked.ids, ...ids])],
-        keys: [...new Set([...revoked.keys, ...thumbprints])],
+        keys: [...new Set([...revoked.keys, ...keys])],
         tokens: [...new Set([...revoked.tokens, ...tokens])],
       };
-      sequence++;
-      const fields = { sequence, ids: ids.length, keys: thumbprints.length, tokens: tokens.length };
-      audit?.record({ event: "authority.revoke", fields });
+      change("authority.revoke", { ids: ids.length, keys: keys.length, tokens: tokens.length });
     },
   };
+}
+
+/** What an authority holds; the last three change. */
+interface Office {
+  readonly id: string;
+  readonly trustDomain: string;
+  readonly tokenLifetimeMs: number;
+  readonly attestors: readonly Attestor[];
+  readonly audit: Audit | undefined;
+  readonly now: () => number;
+  readonly recentRequests: Map<string, number>;
+  keys: readonly AuthorityKeys[];
+  sequence: number;
+  revoked: Revocations;
+}
+
+function bundleOf({ keys, sequence, revoked }: Office): TrustBundle {
+  return {
+    keys: keys.flatMap(({ wit, capability }) => [
+      bundleKey(wit, KEY_USES.wit),
+      bundleKey(capability, KEY_USES.capability),
+    ]),
+    [BUNDLE_SEQUENCE]: sequence,
+    [BUNDLE_REVOKED]: revoked,
+  };
+}
+
+async function issue(office: Office, jwk: PublicJwk, workload: Attested): Promise<string> {
+  const { id: sub, serves = [], roles = [], attributes = {}, certificate } = workload;
+  if (parseWorkloadId(sub).trustDomain !== office.trustDomain) {
+    throw new AuthError("malformed_id", `Cannot issue an identity: it is not of the domain "${office.trustDomain}"`);
+  }
+  rawKeyOf(jwk); // a key that is none must not get a token
+  const thumbprint = thumbprintOf(jwk);
+  if (office.revoked.ids.includes(sub) || office.revoked.keys.includes(thumbprint)) {
+    throw new AuthError("revoked", "Cannot issue an identity: it was revoked");
+  }
+  const { kty, crv, x } = jwk;
+  const iat = Math.floor(office.now() / 1_000);
+  const claims = {
+    iss: office.id,
+    sub,
+    iat,
+    exp: iat + Math.floor(office.tokenLifetimeMs / 1_000),
+    jti: crypto.randomUUID(),
+    cnf: {
+      jwk: { kty, crv, x, alg: ALGORITHM },
+      ...certificate === undefined ? {} : { [CERTIFICATE_MEMBER]: certificate },
+    },
+    roles,
+    [SERVES_CLAIM]: serves,
+    [ATTRIBUTES_CLAIM]: attributes,
+  };
+  const token = await signJws(TOKEN_TYPES.wit, claims, signerOf(office.keys[0]!));
+  readWit(token); // a role or an attribute that no reader would take is found here and not at the first call
+  office.audit?.record({ event: "credential.issue", caller: sub, fields: { tokenId: claims.jti, key: thumbprint } });
+  return token;
+}
+
+async function enroll(office: Office, request: string): Promise<string> {
+  try {
+    const verified = await verifyEnrollment(request, { trustDomain: office.trustDomain, nowMs: office.now() });
+    assertFirst(office.recentRequests, verified.requestId, office.now());
+    return await issue(office, verified.jwk, await attest(office, verified));
+  } catch (error) {
+    const reason = error instanceof AuthError ? error.reason : "not_attested";
+    office.audit?.record({ event: "credential.refuse", reason });
+    throw error;
+  }
+}
+
+async function attest(office: Office, { evidence, jwk }: EnrollmentRequest): Promise<Attested> {
+  if (evidence.type === "wit") return await attestByToken(office, evidence.token, jwk);
+  const attestor = office.attestors.find(({ type }) => type === evidence.type);
+  if (!attestor) throw new AuthError("not_attested", "Cannot attest the workload: nobody judges evidence of this kind");
+  return await attestor.attest(evidence.token, { thumbprint: thumbprintOf(jwk) });
 }
 
 const generateKeys = async (): Promise<AuthorityKeys> => ({
@@ -228,15 +252,9 @@ const bundleKey = ({ jwk, thumbprint }: SigningKey, use: BundleKey["use"]): Bund
 const plain = (bundle: TrustBundle) => JSON.parse(JSON.stringify(bundle)) as unknown;
 
 /** A workload that shows its present token, and proves by its request that it holds the key, is still who it was. */
-async function attestByToken(
-  token: string,
-  jwk: PublicJwk,
-  bundles: Readonly<Record<string, TrustBundle>>,
-  now: () => number,
-): Promise<Attested> {
-  const { id, serves, roles, attributes, certificate, thumbprint } = await (await createTrust(bundles, { now })).verify(
-    token,
-  );
+async function attestByToken(office: Office, token: string, jwk: PublicJwk): Promise<Attested> {
+  const trust = await createTrust({ [office.trustDomain]: bundleOf(office) }, { now: office.now });
+  const { id, serves, roles, attributes, certificate, thumbprint } = await trust.verify(token);
   if (thumbprint !== thumbprintOf(jwk)) {
     throw new AuthError("not_attested", "Cannot attest the workload: the token it shows is for another key");
   }

@@ -39,6 +39,7 @@
 export type { Attested, Attestor } from "./attestor.ts";
 export { AuthError, type AuthReason } from "./auth_error.ts";
 export { type Authority, type AuthorityKeys, type AuthorityOptions, createAuthority } from "./authority.ts";
+export { AuthorityService, authorityService, type RemoteAuthority, remoteAuthority } from "./authority_service.ts";
 export {
   attenuate,
   type Capability,
@@ -83,6 +84,7 @@ export {
   type Identity,
   importIdentity,
 } from "./identity.ts";
+export { followTrust, type FollowTrustOptions } from "./follow_trust.ts";
 export { type JoinTokens, joinTokens } from "./join_tokens.ts";
 export { oidcTokens, type OidcTokensOptions } from "./oidc_tokens.ts";
 export { allow, type Explanation, type Policy, policy, type Question, type Rule } from "./policy.ts";

@@ -1,7 +1,7 @@
 import { AuthError } from "./auth_error.ts";
 import { readJws, verifyJws } from "./jws.ts";
 import { importPublicKey, thumbprintOf } from "./public_key.ts";
-import { parseSpiffeId } from "./spiffe_id.ts";
+import { parseSpiffeId, trustDomainId } from "./spiffe_id.ts";
 import { type BundleKey, importBundle, type ImportedBundle, keyName, type TrustBundle } from "./trust_bundle.ts";
 import { ATTRIBUTES_CLAIM, CERTIFICATE_MEMBER, KEY_USES, SERVES_CLAIM, TOKEN_TYPES } from "./wire.ts";
 import { readWit, type Workload } from "./wit.ts";
@@ -85,79 +85,105 @@ export async function createTrust(
   options: TrustOptions = {},
 ): Promise<Trust> {
   const { maxCachedTokens = 1_024, now = Date.now } = options;
-  const current = new Map<string, ImportedBundle>();
+  const current: Bundles = new Map();
   for (const [trustDomain, bundle] of Object.entries(bundles)) {
-    parseSpiffeId(`spiffe://${trustDomain}`);
+    trustDomainId(trustDomain);
     current.set(trustDomain, await importBundle(bundle));
   }
   if (current.size === 0) throw new AuthError("malformed_bundle", "Cannot trust anyone: there is no bundle");
   const cache = new Map<string, Workload>();
   let revision = 0;
-
-  const bundleOf = (trustDomain: string) => {
-    const bundle = current.get(trustDomain);
-    if (!bundle) throw new AuthError("unknown_issuer", "Cannot accept the token: its trust domain is not trusted");
-    return bundle;
-  };
-
-  const authorityKey: Trust["authorityKey"] = (trustDomain, use, kid) => {
-    const key = bundleOf(trustDomain).keys.get(keyName(use, kid ?? ""));
-    if (!key) throw new AuthError("unknown_issuer", "Cannot accept the token: no key of its authority has this id");
-    return key;
-  };
-
-  const assertNotRevoked: Trust["assertNotRevoked"] = (trustDomain, { id, key, tokens = [] }) => {
-    const { revokedIds, revokedKeys, revokedTokens } = bundleOf(trustDomain);
-    const isRevoked = (id !== undefined && revokedIds.has(id)) || (key !== undefined && revokedKeys.has(key)) ||
-      tokens.some((each) => revokedTokens.has(each));
-    if (isRevoked) throw new AuthError("revoked", "Cannot accept the token: it was revoked");
-  };
-
-  const remember = (token: string, workload: Workload) => {
-    if (maxCachedTokens === 0) return;
-    if (cache.size >= maxCachedTokens) cache.delete(cache.keys().next().value!); // the one that came first
-    cache.set(token, workload);
-  };
-
   return {
     trustDomains: Object.freeze([...current.keys()]),
     get revision() {
       return revision;
     },
-    authorityKey,
-    assertNotRevoked,
+    authorityKey: (trustDomain, use, kid) => authorityKey(current, trustDomain, use, kid),
+    assertNotRevoked: (trustDomain, named) => assertNotRevoked(current, trustDomain, named),
     async verify(token) {
       let workload = cache.get(token);
       if (!workload) {
-        workload = await verified(token, authorityKey);
-        remember(token, workload);
+        const asked = revision;
+        workload = await verified(current, token);
+        if (asked === revision) remember(cache, maxCachedTokens, token, workload);
       }
-      if (workload.expiresAtMs <= now()) {
-        throw new AuthError("expired_token", "Cannot accept the token: it has expired");
-      }
-      if (workload.notBeforeMs > now() + SKEW_MS) {
-        throw new AuthError("expired_token", "Cannot accept the token: it is not valid yet");
-      }
-      assertNotRevoked(workload.trustDomain, { id: workload.id, key: workload.thumbprint, tokens: [workload.tokenId] });
+      assertHolds(workload, now());
+      assertNotRevoked(current, workload.trustDomain, {
+        id: workload.id,
+        key: workload.thumbprint,
+        tokens: [workload.tokenId],
+      });
       return workload;
     },
     async update(signed) {
-      const jws = readJws(signed, TOKEN_TYPES.bundle, MAX_BUNDLE);
-      const { iss, bundle } = jws.claims as { readonly iss?: unknown; readonly bundle?: unknown };
-      const { trustDomain } = parseSpiffeId(String(iss));
-      await verifyJws(jws, authorityKey(trustDomain, KEY_USES.wit, jws.kid));
-      const imported = await importBundle(bundle);
-      const { sequence } = bundleOf(trustDomain);
-      if (imported.sequence < sequence) {
-        throw new AuthError("rollback", "Cannot trust the bundle: it is older than the one in use");
+      const changed = await update(current, signed);
+      if (changed) {
+        cache.clear(); // a key may be gone
+        revision++;
       }
-      if (imported.sequence === sequence) return false;
-      current.set(trustDomain, imported);
-      cache.clear(); // a key may be gone
-      revision++;
-      return true;
+      return changed;
     },
   };
+}
+
+/** The bundles in use, by trust domain. */
+type Bundles = Map<string, ImportedBundle>;
+
+function bundleOf(bundles: Bundles, trustDomain: string): ImportedBundle {
+  const bundle = bundles.get(trustDomain);
+  if (!bundle) throw new AuthError("unknown_issuer", "Cannot accept the token: its trust domain is not trusted");
+  return bundle;
+}
+
+function authorityKey(
+  bundles: Bundles,
+  trustDomain: string,
+  use: BundleKey["use"],
+  kid: string | undefined,
+): CryptoKey {
+  const key = bundleOf(bundles, trustDomain).keys.get(keyName(use, kid ?? ""));
+  if (!key) throw new AuthError("unknown_issuer", "Cannot accept the token: no key of its authority has this id");
+  return key;
+}
+
+function assertNotRevoked(
+  bundles: Bundles,
+  trustDomain: string,
+  { id, key, tokens = [] }: Parameters<Trust["assertNotRevoked"]>[1],
+): void {
+  const { revokedIds, revokedKeys, revokedTokens } = bundleOf(bundles, trustDomain);
+  const isRevoked = (id !== undefined && revokedIds.has(id)) || (key !== undefined && revokedKeys.has(key)) ||
+    tokens.some((each) => revokedTokens.has(each));
+  if (isRevoked) throw new AuthError("revoked", "Cannot accept the token: it was revoked");
+}
+
+function assertHolds({ expiresAtMs, notBeforeMs }: Workload, nowMs: number): void {
+  if (expiresAtMs <= nowMs) throw new AuthError("expired_token", "Cannot accept the token: it has expired");
+  if (notBeforeMs > nowMs + SKEW_MS) {
+    throw new AuthError("expired_token", "Cannot accept the token: it is not valid yet");
+  }
+}
+
+/** Keeps a verified token; the one that came first makes room. */
+function remember(cache: Map<string, Workload>, maxCachedTokens: number, token: string, workload: Workload): void {
+  if (maxCachedTokens === 0) return;
+  if (cache.size >= maxCachedTokens) cache.delete(cache.keys().next().value!);
+  cache.set(token, workload);
+}
+
+async function update(bundles: Bundles, signed: string): Promise<boolean> {
+  const jws = readJws(signed, TOKEN_TYPES.bundle, MAX_BUNDLE);
+  const { iss, bundle } = (jws.claims ?? {}) as { readonly iss?: unknown; readonly bundle?: unknown };
+  const { trustDomain } = parseSpiffeId(String(iss));
+  await verifyJws(jws, authorityKey(bundles, trustDomain, KEY_USES.wit, jws.kid));
+  const imported = await importBundle(bundle);
+  const { sequence } = bundleOf(bundles, trustDomain);
+  if (imported.sequence < sequence) {
+    throw new AuthError("rollback", "Cannot trust the bundle: it is older than the one in use");
+  }
+  if (imported.sequence === sequence) return false;
+  bundles.set(trustDomain, imported);
+  return true;
 }
 
 /** The longest signed bundle, in bytes: a list of what is revoked grows. */
@@ -166,9 +192,9 @@ const MAX_BUNDLE = 1_048_576;
 /** How far clocks may differ, in milliseconds. */
 export const SKEW_MS = 5_000;
 
-async function verified(token: string, authorityKey: Trust["authorityKey"]): Promise<Workload> {
+async function verified(bundles: Bundles, token: string): Promise<Workload> {
   const { jws, claims, trustDomain } = readWit(token);
-  await verifyJws(jws, authorityKey(trustDomain, KEY_USES.wit, jws.kid));
+  await verifyJws(jws, authorityKey(bundles, trustDomain, KEY_USES.wit, jws.kid));
   const { jwk } = claims.cnf;
   return Object.freeze({
     id: claims.sub,

@@ -15,7 +15,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const LIFETIME_MS = 30 * DAY_MS;
 const RENEW_BEFORE_MS = DAY_MS;
-const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
+/** RFC 5280 section 4.2.1.12. */
+const USAGES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" } as const;
 const KEY = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNATURE = { name: "ECDSA", hash: "SHA-256" } as const;
 
@@ -46,6 +47,10 @@ export interface CertificateOptions {
   readonly authority?: Authority;
   /** DNS names and IP addresses it is for. @default {LOOPBACK_NAMES} */
   readonly names?: readonly string[];
+  /** URIs it is also for, such as SPIFFE IDs. @default none */
+  readonly uris?: readonly string[];
+  /** Which side of a connection it is for. @default {["server"]} */
+  readonly usages?: readonly (keyof typeof USAGES)[];
   /** From when it is valid. @default an hour ago, for clocks that differ */
   readonly notBefore?: Date;
   /** Until when it is valid. @default 30 days from now */
@@ -88,7 +93,7 @@ export async function makeCa(name = "Postern development CA"): Promise<Authority
 }
 
 /**
- * Signs a server certificate, good or bad.
+ * Signs a certificate for one end of a connection, good or bad.
  *
  * @param options What it says and who signs it.
  * @returns The certificate and its key.
@@ -109,8 +114,11 @@ export async function issueCertificate(options: CertificateOptions = {}): Promis
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([SERVER_AUTH]),
-      new x509.SubjectAlternativeNameExtension(names.map(alternativeName)),
+      new x509.ExtendedKeyUsageExtension((options.usages ?? ["server"]).map((usage) => USAGES[usage])),
+      new x509.SubjectAlternativeNameExtension([
+        ...names.map(alternativeName),
+        ...(options.uris ?? []).map((value) => ({ type: "url" as const, value })),
+      ]),
       await x509.AuthorityKeyIdentifierExtension.create(signer.keys.publicKey),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],

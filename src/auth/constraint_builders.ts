@@ -47,6 +47,8 @@ export function oneOf(...values: readonly Scalar[]): Constraint {
  *
  * @example From nothing, exclusively, to 500
  * ```ts
+ * import { range } from "@postern/rpc/auth";
+ *
  * range({ min: 0, minInclusive: false, max: 500 });
  * ```
  *

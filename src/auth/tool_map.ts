@@ -41,11 +41,6 @@ export type ToolMap = Readonly<Record<string, ArgumentMap>>;
  * @param value The member as JSON has it, or a tool map made of constraints.
  * @returns The tool map, fit for {@linkcode permits} and {@linkcode narrower}.
  * @throws {ConstraintError} It is not well-formed; the message names the place, never a value.
- *
- * @example A payment of at most 500 to one account
- * ```ts
- * parseToolMap({ "payments.v1/charge": { amount: range({ min: 0, max: 500 }), account: exact("acc-7") } });
- * ```
  */
 export function parseToolMap(value: unknown): ToolMap {
   const tools = membersOf(value, "tools");

@@ -15,11 +15,12 @@
  * @module
  */
 import { getCACertificates } from "node:tls";
+import type { PeerInfo } from "../rpc/mod.ts";
 import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
 import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
-import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
-import { answer, checkServeOptions, createServing, type Listener } from "./serving.ts";
+import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
+import { answer, type CheckedServeOptions, checkServeOptions, createServing, type Listener } from "./serving.ts";
 
 export type * from "./runtime.ts";
 
@@ -34,13 +35,14 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024;
  * @param server What answers requests.
  * @param options The certificate, the key and where to listen.
  * @returns The listening server; dispose it to drain it.
- * @throws {TypeError} Without a certificate or a key.
+ * @throws {TypeError} Without a certificate or a key, or for clients' certificates of no authority.
  * @throws {Error} When this process does not verify certificates.
  */
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  return createServing(server, listen(checked, (request) => answer(server, request)), checked);
+  const handler = (request: Request, info?: PeerInfo) => answer(server, request, info);
+  return createServing(server, await (checked.clientCerts ? listenWithNode : listen)(checked, handler), checked);
 }
 
 /**
@@ -49,15 +51,15 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  * Certificates are verified even when `NODE_TLS_REJECT_UNAUTHORIZED=0` is set. Bun keeps one connection pool per
  * process and closes idle connections by itself, so disposal does not.
  *
- * @param options Whom to trust.
+ * @param options Whom to trust, and a certificate to show.
  * @returns The fetch.
- * @throws {TypeError} For text that is not a certificate as PEM.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
   const caCerts = checkCaCerts(options);
   // Bun trusts `ca` instead of its own list. It reads the list at each call, and reads one text fastest: about 0.1 ms.
   const ca = caCerts.length > 0 ? [...getCACertificates("default"), ...caCerts].join("\n") : undefined;
-  const tls = { ca, rejectUnauthorized: true };
+  const tls = { ca, ...checkClientCertificate(options), rejectUnauthorized: true };
   return createRuntimeFetch((input, init) => fetch(input, { ...init, tls } as RequestInit), () => {});
 }
 
@@ -93,9 +95,18 @@ interface BunServeOptions {
 
 declare const Bun: { serve(options: BunServeOptions): BunServer };
 
-type Handler = (request: Request) => Promise<Response>;
+type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
 
-function listen(options: Required<ServeOptions>, handler: Handler): Listener {
+/** Loaded where it is used, because most servers need no `node:http2`. */
+async function listenWithNode(options: CheckedServeOptions, handler: Handler): Promise<Listener> {
+  const { listenOnNode, STREAM_WINDOW_BYTES } = await import("./node_listener.ts");
+  // Bun 1.4.5 gives a stream its window back when half of the connection's is used, so with more an upload would stall.
+  const connectionWindowBytes = 2 * STREAM_WINDOW_BYTES;
+  // It also lets an HTTP/1.1 client take forever over a header, and keeps what is idle.
+  return listenOnNode(options, handler, { connectionWindowBytes, silentMs: IDLE_SECONDS * 1_000 });
+}
+
+function listen(options: CheckedServeOptions, handler: Handler): Listener {
   const server = Bun.serve({
     hostname: options.hostname,
     port: options.port,

@@ -14,11 +14,12 @@
  *
  * @module
  */
+import type { PeerInfo } from "../rpc/mod.ts";
 import { assertCanaryRefused, type Canary } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
 import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
-import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
-import { answer, checkServeOptions, createServing, type Listener } from "./serving.ts";
+import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
+import { answer, type CheckedServeOptions, checkServeOptions, createServing, type Listener } from "./serving.ts";
 
 export type * from "./runtime.ts";
 
@@ -32,13 +33,14 @@ export type * from "./runtime.ts";
  * @param server What answers requests.
  * @param options The certificate, the key and where to listen.
  * @returns The listening server; dispose it to drain it.
- * @throws {TypeError} Without a certificate or a key.
+ * @throws {TypeError} Without a certificate or a key, or for clients' certificates of no authority.
  * @throws {Error} When this process does not verify certificates.
  */
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  return createServing(server, listen(checked, (request) => answer(server, request)), checked);
+  const handler = (request: Request, info?: PeerInfo) => answer(server, request, info);
+  return createServing(server, await (checked.clientCerts ? listenWithNode : listen)(checked, handler), checked);
 }
 
 /**
@@ -46,12 +48,13 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  *
  * Deno trusts Mozilla's list unless `DENO_TLS_CA_STORE`, `DENO_CERT` or `NODE_EXTRA_CA_CERTS` say otherwise.
  *
- * @param options Whom to trust.
+ * @param options Whom to trust, and a certificate to show.
  * @returns The fetch; dispose it to close its connections.
- * @throws {TypeError} For text that is not a certificate as PEM.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
-  const client = Deno.createHttpClient({ caCerts: checkCaCerts(options) });
+  const own = checkClientCertificate(options) as { cert: string; key: string } | Record<never, never>;
+  const client = Deno.createHttpClient({ caCerts: checkCaCerts(options), ...own });
   return createRuntimeFetch((input, init) => fetch(input, { ...init, client }), () => client.close());
 }
 
@@ -71,7 +74,7 @@ export function assertCertificateVerification(): Promise<void> {
   });
 }
 
-type Handler = (request: Request) => Promise<Response>;
+type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
 
 /**
  * How long answers get to leave before the listener closes, in milliseconds: `shutdown()` cuts what an HTTP/2 connection
@@ -79,7 +82,13 @@ type Handler = (request: Request) => Promise<Response>;
  */
 const FLUSH_MS = 1_000;
 
-function listen(options: Required<ServeOptions>, handler: Handler): Listener {
+/** Loaded where it is used, because most servers need no `node:http2`. */
+async function listenWithNode(options: CheckedServeOptions, handler: Handler): Promise<Listener> {
+  const { listenOnNode } = await import("./node_listener.ts");
+  return listenOnNode(options, handler);
+}
+
+function listen(options: CheckedServeOptions, handler: Handler): Listener {
   const cutting = new AbortController();
   let answeredAt = -Infinity;
   const server = Deno.serve({

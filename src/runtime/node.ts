@@ -24,7 +24,7 @@ import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
 import { listenOnNode } from "./node_listener.ts";
 import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
-import { checkCaCerts, createRuntimeFetch } from "./runtime_fetch.ts";
+import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
 import { answer, checkServeOptions, createServing } from "./serving.ts";
 
 export type * from "./runtime.ts";
@@ -35,13 +35,14 @@ export type * from "./runtime.ts";
  * @param server What answers requests.
  * @param options The certificate, the key and where to listen.
  * @returns The listening server; dispose it to drain it.
- * @throws {TypeError} Without a certificate or a key.
+ * @throws {TypeError} Without a certificate or a key, or for clients' certificates of no authority.
  * @throws {Error} When this process does not verify certificates.
  */
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  return createServing(server, await listenOnNode(checked, (request) => answer(server, request)), checked);
+  const listener = await listenOnNode(checked, (request, info) => answer(server, request, info));
+  return createServing(server, listener, checked);
 }
 
 /**
@@ -50,14 +51,16 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  * Certificates are verified even when `NODE_TLS_REJECT_UNAUTHORIZED=0` is set. Node trusts Mozilla's list and
  * `NODE_EXTRA_CA_CERTS`; Node 20 can add authorities to these two only, not to `--use-openssl-ca`.
  *
- * @param options Whom to trust.
+ * @param options Whom to trust, and a certificate to show.
  * @returns The fetch; dispose it to close its connections.
- * @throws {TypeError} For text that is not a certificate as PEM.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
   const caCerts = checkCaCerts(options);
+  const own = checkClientCertificate(options);
+  const ca = caCerts.length > 0 ? [...ownCaCerts(), ...caCerts] : undefined;
   // Made once: parsing the whole list takes 40 ms, which would otherwise be paid at each connection.
-  const secureContext = caCerts.length > 0 ? tls.createSecureContext({ ca: [...ownCaCerts(), ...caCerts] }) : undefined;
+  const secureContext = ca || own.cert ? tls.createSecureContext({ ca, ...own }) : undefined;
   const agent = new Agent({ connect: { secureContext, rejectUnauthorized: true } });
   // Node's own fetch, for responses that are instances of the global Response; undici's fetch has a class of its own.
   const send = (input: Request | URL | string, init?: RequestInit) =>

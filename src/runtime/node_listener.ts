@@ -1,6 +1,8 @@
 import { getRequestListener } from "@hono/node-server";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
+import type { PeerInfo } from "../rpc/mod.ts";
+import { type CertifiedSocket, createPeerReader, type PeerReader } from "./peer_reader.ts";
 import type { CheckedServeOptions, Listener } from "./serving.ts";
 
 const IDLE_MS = 60_000;
@@ -12,7 +14,7 @@ const MAX_HEADER_BYTES = 16 * 1024;
 /** Node's default is no limit at all, so that one connection could open every call a server has memory for. */
 const MAX_STREAMS = 256;
 /** With the default window of 64 KiB an upload waits for a delayed acknowledgement of TCP, 40 ms, at each 64 KiB. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
+export const STREAM_WINDOW_BYTES = 256 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Bounds what a connection may hold; Node's 10 resets honest calls once some dozens of them carry large messages. */
 const MAX_CONNECTION_MEGABYTES = 64;
@@ -30,29 +32,12 @@ function refusePath(incoming: { resume(): void }, outgoing: Outgoing): void {
   outgoing.writeHead(400).end();
 }
 
-function listening(server: Http2SecureServer, { port, hostname }: CheckedServeOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject).listen(port, hostname, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-/**
- * Listens with `node:http2` for HTTP/2 and HTTP/1.1 over TLS 1.3.
- *
- * @param options Where and with what certificate.
- * @param handler Answers one request and never throws.
- * @returns The listener.
- */
-export async function listenOnNode(
-  options: CheckedServeOptions,
-  handler: (request: Request) => Promise<Response>,
-): Promise<Listener> {
+function createLimitedServer(options: CheckedServeOptions): Http2SecureServer {
+  const { clientCerts } = options;
   const server = createSecureServer({
     cert: options.cert,
     key: options.key,
+    ...clientCerts && { ca: [...clientCerts.caCerts], requestCert: true, rejectUnauthorized: true },
     minVersion: "TLSv1.3",
     allowHTTP1: true,
     handshakeTimeout: HEADERS_MS,
@@ -71,6 +56,65 @@ export async function listenOnNode(
     keepAliveTimeout: IDLE_MS,
     connectionsCheckingInterval: CHECK_MS,
   });
+  return server;
+}
+
+function listening(server: Http2SecureServer, { port, hostname }: CheckedServeOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject).listen(port, hostname, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
+
+/** A request of Node's: over HTTP/1.1 with its socket, over HTTP/2 with the session that has it. */
+interface Incoming {
+  readonly socket?: CertifiedSocket;
+  readonly stream?: { readonly session?: { readonly socket?: CertifiedSocket } };
+}
+
+async function answerPeer(
+  request: Request,
+  incoming: Incoming,
+  readPeer: PeerReader,
+  handler: Handler,
+): Promise<Response> {
+  const socket = incoming.stream ? incoming.stream.session?.socket : incoming.socket;
+  const peer = socket ? readPeer(socket, request.headers) : { refused: 403 } as const;
+  return peer.refused ? new Response(null, { status: peer.refused }) : await handler(request, peer.info);
+}
+
+/** What differs between the runtimes that have `node:http2`. */
+export interface NodeListenerOptions {
+  /** How much may be on its way to all streams of a connection together. @default {4_194_304} */
+  readonly connectionWindowBytes?: number;
+  /**
+   * How long an HTTP/1.1 connection may carry nothing, also in the middle of a response, in ms; for a runtime that has
+   * none of Node's own limits.
+   *
+   * @default none
+   */
+  readonly silentMs?: number;
+}
+
+/**
+ * Listens with `node:http2` for HTTP/2 and HTTP/1.1 over TLS 1.3: Node always, Deno and Bun to ask for certificates.
+ *
+ * @param options Where and with what certificate.
+ * @param handler Answers one request and never throws.
+ * @param runtime What differs on this runtime.
+ * @returns The listener.
+ */
+export async function listenOnNode(
+  options: CheckedServeOptions,
+  handler: Handler,
+  { connectionWindowBytes = CONNECTION_WINDOW_BYTES, silentMs }: NodeListenerOptions = {},
+): Promise<Listener> {
+  const readPeer = options.clientCerts && createPeerReader(options.clientCerts);
+  const server = createLimitedServer(options);
   const sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
   let closing = false;
@@ -78,13 +122,18 @@ export async function listenOnNode(
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
+  server.on("secureConnection", (socket) => {
+    if (silentMs && socket.alpnProtocol !== "h2") socket.setTimeout(silentMs, () => socket.destroy());
+  });
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    session.setLocalWindowSize(connectionWindowBytes);
     closeWhenIdle(session);
   });
-  const listener = getRequestListener(handler, { overrideGlobalObjects: false });
+  const answer = (request: Request, { incoming }: { readonly incoming: object }) =>
+    readPeer ? answerPeer(request, incoming, readPeer, handler) : handler(request);
+  const listener = getRequestListener(answer, { overrideGlobalObjects: false });
   server.on("request", (incoming, outgoing) => {
     // Closing sends HTTP/2 a GOAWAY, but an HTTP/1.1 connection in use would stay open, idle, after its response.
     const response = outgoing as { once(event: "close", then: () => void): void };

@@ -1,12 +1,15 @@
+import type { PeerInfo } from "../rpc/mod.ts";
+
 /** What answers requests: a Postern server, or anything of its shape. */
 export interface FetchServer extends Partial<AsyncDisposable> {
   /**
    * Answers one request.
    *
    * @param request The request, whose `signal` aborts when the client goes away.
+   * @param info What the listener knows of the caller, from `clientCerts` of {@linkcode ServeOptions}.
    * @returns The response.
    */
-  fetch(request: Request): Promise<Response> | Response;
+  fetch(request: Request, info?: PeerInfo): Promise<Response> | Response;
 }
 
 /**
@@ -32,6 +35,37 @@ export interface ServeOptions {
   readonly hostname?: string;
   /** How long disposal waits for calls in flight before it cuts their connections, in ms. @default {10_000} */
   readonly drainMs?: number;
+  /**
+   * Asks clients for certificates (mutual TLS), and refuses in the handshake whoever has none that is valid.
+   *
+   * It makes Deno and Bun listen with `node:http2` as Node does, because their own listeners cannot tell the server who
+   * called. Nor can workerd, whose configuration has `requireClientCerts`.
+   *
+   * @default nobody is asked
+   */
+  readonly clientCerts?: ClientCertOptions;
+}
+
+/** Whose certificates a listener accepts. */
+export interface ClientCertOptions {
+  /** Certificates of the authorities that sign clients' certificates, as PEM; nobody else's are accepted. */
+  readonly caCerts: readonly string[];
+  /**
+   * Who may pass on the certificates of others in `Client-Cert`: the URIs, such as SPIFFE IDs, in their own certificates.
+   *
+   * Behind such a proxy the caller's certificate counts, and a request without the header comes from nobody. The header
+   * and `Client-Cert-Chain` are taken off every request; a malformed one from a proxy is answered with 400.
+   *
+   * @default {[]}
+   * @see RFC 9440
+   */
+  readonly proxies?: readonly string[];
+  /**
+   * Certificates of the authorities that directly sign what proxies pass on, as PEM.
+   *
+   * @default {caCerts}
+   */
+  readonly forwardedCaCerts?: readonly string[];
 }
 
 /**
@@ -51,7 +85,7 @@ export interface Serving extends AsyncDisposable {
   readonly finished: Promise<void>;
 }
 
-/** What a {@linkcode RuntimeFetch} trusts. */
+/** What a {@linkcode RuntimeFetch} trusts, and who it is. */
 export interface FetchOptions {
   /**
    * Certificates of authorities to trust, as PEM, in addition to those the runtime trusts.
@@ -61,6 +95,16 @@ export interface FetchOptions {
    * @default none
    */
   readonly caCerts?: readonly string[];
+  /**
+   * The certificate chain to show to servers that ask for one (mutual TLS), as PEM, the client's own certificate first.
+   *
+   * Workers have it in workerd's configuration instead: `tlsOptions.keypair` of the network they call.
+   *
+   * @default none
+   */
+  readonly cert?: string;
+  /** The private key of the first certificate as PEM; given with `cert` or not at all. @default none */
+  readonly key?: string;
 }
 
 /**

@@ -22,6 +22,33 @@ export function checkCaCerts(options: FetchOptions): string[] {
   return caCerts;
 }
 
+/** A client's certificate and its private key, both as PEM, or neither. */
+export interface ClientCertificate {
+  /** The certificate chain. */
+  readonly cert?: string;
+  /** The private key. */
+  readonly key?: string;
+}
+
+/**
+ * Refuses a certificate without its key, with which some runtimes would call as nobody.
+ *
+ * @param options The caller's options.
+ * @returns The certificate and its key, or an empty object.
+ * @throws {TypeError} For one without the other, or for text that is not PEM.
+ */
+export function checkClientCertificate(options: FetchOptions): ClientCertificate {
+  const { cert, key } = options;
+  if (cert === undefined && key === undefined) return {};
+  for (const [name, value, label] of [["cert", cert, "CERTIFICATE"], ["key", key, "PRIVATE KEY"]] as const) {
+    if (typeof value === "string" && value.includes("-----BEGIN ") && value.includes(`${label}-----`)) continue;
+    throw new TypeError(
+      `Cannot show a certificate: "${name}" must be a ${label.toLowerCase()} as PEM text, beside the other of the two`,
+    );
+  }
+  return { cert, key };
+}
+
 /**
  * Makes a {@linkcode RuntimeFetch} of a runtime's two halves.
  *

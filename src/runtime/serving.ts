@@ -1,4 +1,5 @@
-import type { FetchServer, ServeOptions, Serving } from "./runtime.ts";
+import type { PeerInfo } from "../rpc/mod.ts";
+import type { ClientCertOptions, FetchServer, ServeOptions, Serving } from "./runtime.ts";
 
 /** A runtime's listener. */
 export interface Listener {
@@ -11,14 +12,16 @@ export interface Listener {
 }
 
 /** {@linkcode ServeOptions} with every default filled in. */
-export type CheckedServeOptions = Required<ServeOptions>;
+export type CheckedServeOptions =
+  & Required<Omit<ServeOptions, "clientCerts">>
+  & Pick<ServeOptions, "clientCerts">;
 
 /**
  * Fills in the defaults and refuses what cannot be served.
  *
  * @param options The caller's options.
  * @returns A complete copy.
- * @throws {TypeError} Without a certificate or a key.
+ * @throws {TypeError} Without a certificate or a key, or for clients' certificates of no authority.
  * @throws {RangeError} For a port or a drain time out of range.
  */
 export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
@@ -32,7 +35,23 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   if (!(drainMs >= 0 && drainMs <= 0x7fff_ffff)) {
     throw new RangeError(`Cannot serve: "drainMs" must be from 0 to ${0x7fff_ffff}`);
   }
-  return { cert, key, port, hostname, drainMs };
+  const { clientCerts } = options;
+  return { cert, key, port, hostname, drainMs, ...clientCerts && { clientCerts: checkClientCerts(clientCerts) } };
+}
+
+function checkClientCerts({ caCerts, proxies = [], forwardedCaCerts = caCerts }: ClientCertOptions): ClientCertOptions {
+  for (const [name, list] of Object.entries({ caCerts, forwardedCaCerts })) {
+    // Without an authority of ours, node:tls would accept those that the runtime trusts: the public ones.
+    if (!Array.isArray(list) || list.length === 0) {
+      throw new TypeError(
+        `Cannot ask for certificates: "clientCerts.${name}" must have the certificate of an authority`,
+      );
+    }
+  }
+  if (!Array.isArray(proxies) || proxies.some((id) => typeof id !== "string" || id === "")) {
+    throw new TypeError(`Cannot ask for certificates: "clientCerts.proxies" must be a list of URIs`);
+  }
+  return { caCerts: [...caCerts], proxies: [...proxies], forwardedCaCerts: [...forwardedCaCerts] };
 }
 
 function requirePem(value: unknown, name: string, label: string): void {
@@ -48,11 +67,12 @@ function requirePem(value: unknown, name: string, label: string): void {
  *
  * @param server The server.
  * @param request The request.
+ * @param info What the listener knows of the caller.
  * @returns The server's response, or an empty 500 when it throws: runtimes put the error, or a page about it, there.
  */
-export async function answer(server: FetchServer, request: Request): Promise<Response> {
+export async function answer(server: FetchServer, request: Request, info?: PeerInfo): Promise<Response> {
   try {
-    return await server.fetch(request);
+    return await server.fetch(request, info);
   } catch (error) {
     // A handler that fails because its client went away has nothing to report.
     if (!request.signal.aborted) console.error("Cannot answer a request: the server's fetch threw", error);

@@ -1,6 +1,8 @@
 // What every contestant of the bench does: one greeting, 157 bytes or less each way.
 import { createServer, implement, publicOnly, rpc, type Server, service } from "@postern/rpc";
+import { allow, type Identity, policy, protect, type Trust } from "@postern/rpc/auth";
 import * as v from "valibot";
+import { WEB } from "./lib/domain.ts";
 
 export const Greeter = service("greeter.v1", {
   hello: rpc(v.strictObject({ name: v.string() }), v.object({ text: v.string() })),
@@ -10,6 +12,15 @@ export function posternServer(): Server {
   return createServer(implement(Greeter, { hello: ({ name }) => ({ text: `Hello, ${name}!` }) }), {
     guard: publicOnly(["greeter.v1/hello"]),
     tlsTerminated: true, // the bench compares handlers, so it listens without TLS
+  });
+}
+
+/** The same server, let in by proof only: each request and each answer signed with Ed25519. */
+export function protectedServer({ identity, trust }: { readonly identity: Identity; readonly trust: Trust }): Server {
+  return createServer(implement(Greeter, { hello: ({ name }) => ({ text: `Hello, ${name}!` }) }), {
+    guard: protect({ identity, trust, policy: policy([allow({ caller: WEB, call: "greeter.v1/hello" })]) }),
+    tlsTerminated: true,
+    log: () => {}, // a server that has just started asks for a second proof, which is nobody's news here
   });
 }
 

@@ -4,20 +4,22 @@ import { json } from "@postern/rpc/codec";
 import { createClient } from "@postern/rpc";
 import { bareHandler, Greeter, posternServer, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
 import { hasWrk, sockets, wrk } from "./lib/load.ts";
-import { output, type Row, row, startContestant, table } from "./lib/measure.ts";
+import {
+  compare,
+  type Compared,
+  type Measure,
+  type Row,
+  row,
+  runClient,
+  startContestant,
+  table,
+} from "./lib/measure.ts";
+import { protectedRows } from "./protected.ts";
 
 const ROUNDS = Number(Deno.args.find((arg) => arg.startsWith("--rounds="))?.slice(9) ?? 5);
 const SECONDS = 2;
 
-type Round = { control: number; ours: number };
-
-async function rounds(measure: (ours: boolean) => Promise<number> | number): Promise<Round[]> {
-  await measure(false);
-  await measure(true);
-  const all: Round[] = [];
-  for (let i = 0; i < ROUNDS; i++) all.push({ control: await measure(false), ours: await measure(true) });
-  return all;
-}
+const rounds = (measure: Measure) => compare(ROUNDS, measure);
 
 /** A fresh request into the handler, the answer's text out; or the same call by a client of the same process. */
 async function inProcess(through: "fetch" | "call"): Promise<Row> {
@@ -48,8 +50,8 @@ async function loopback(): Promise<Row[]> {
   await using ours = await startContestant("postern");
   const load = await hasWrk() ? wrk : sockets;
   if (load === sockets) console.log("wrk is not installed: the load comes from our own, slower sockets");
-  const rates: Round[] = [];
-  const cpus: Round[] = [];
+  const rates: Compared[] = [];
+  const cpus: Compared[] = [];
   await load(bare.port, 32, 1);
   await load(ours.port, 32, 1);
   for (let i = 0; i < ROUNDS; i++) {
@@ -73,7 +75,7 @@ async function ownClient(outstanding: number): Promise<Row> {
   await using server = await startContestant("postern");
   const all = await rounds(async (ours) => {
     const args = [ours ? "postern" : "bare", `${server.port}`, `${outstanding}`, "1500"];
-    return Number(await output(Deno.execPath(), ["run", "--allow-net=127.0.0.1", "bench/client.ts", ...args]));
+    return (await runClient(args)).rate;
   });
   return row(`own client, ${outstanding} outstanding`, "calls/s", all, { atLeast: 0.9 });
 }
@@ -105,6 +107,7 @@ async function decoder(bytes: number): Promise<Row> {
 const rows: Row[] = [await inProcess("fetch"), await inProcess("call"), ...await loopback()];
 for (const outstanding of [1, 32]) rows.push(await ownClient(outstanding));
 for (const bytes of [157, 1_000, 13_000]) rows.push(await decoder(bytes));
+rows.push(...await protectedRows(ROUNDS));
 console.log(`${Deno.build.os} ${Deno.build.arch}, Deno ${Deno.version.deno}, ${ROUNDS} rounds\n\n${table(rows)}`);
 await Deno.mkdir(".dev", { recursive: true });
 await Deno.writeTextFile(".dev/bench.json", JSON.stringify(rows, null, 2) + "\n");

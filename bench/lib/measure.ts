@@ -15,26 +15,27 @@ export interface Row {
   readonly ours: number;
   readonly ratio: number;
   readonly budget: string;
-  readonly met: boolean;
+  /** Undefined where there is no budget. */
+  readonly met: boolean | undefined;
 }
 
 /** Compares round by round, so that a machine that speeds up or slows down does so for both. */
 export function row(
   name: string,
   unit: string,
-  rounds: readonly { readonly control: number; readonly ours: number }[],
-  budget: { readonly atLeast: number } | { readonly atMost: number },
+  rounds: readonly Compared[],
+  budget: { readonly atLeast: number } | { readonly atMost: number } | "none",
 ): Row {
   const ratio = median(rounds.map((each) => each.ours / each.control));
-  const atLeast = "atLeast" in budget;
+  const { atLeast = 0, atMost = Infinity } = budget === "none" ? {} : budget as { atLeast?: number; atMost?: number };
   return {
     name,
     unit,
     control: median(rounds.map((each) => each.control)),
     ours: median(rounds.map((each) => each.ours)),
     ratio,
-    budget: atLeast ? `>= ${budget.atLeast}` : `<= ${budget.atMost}`,
-    met: atLeast ? ratio >= budget.atLeast : ratio <= budget.atMost,
+    budget: atLeast > 0 ? `>= ${atLeast}` : atMost < Infinity ? `<= ${atMost}` : "-",
+    met: budget === "none" ? undefined : ratio >= atLeast && ratio <= atMost,
   };
 }
 
@@ -47,7 +48,7 @@ export function table(rows: readonly Row[]): string {
       figure(each.ours),
       each.ratio.toFixed(2),
       each.budget,
-      each.met ? "met" : "missed",
+      each.met === undefined ? "" : each.met ? "met" : "missed",
     ]),
   ];
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
@@ -60,6 +61,31 @@ function figure(value: number): string {
   return value >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }
 
+/** The figures of one round: the control's, and ours. */
+export interface Compared {
+  readonly control: number;
+  readonly ours: number;
+}
+
+/** Takes one figure. */
+export type Measure = (ours: boolean) => Promise<number> | number;
+
+/** Takes both figures in turn, after a round that does not count. */
+export async function compare(rounds: number, measure: Measure): Promise<Compared[]> {
+  await measure(false);
+  await measure(true);
+  const all: Compared[] = [];
+  for (let i = 0; i < rounds; i++) all.push({ control: await measure(false), ours: await measure(true) });
+  return all;
+}
+
+/** Runs a client as a process of its own; gives its calls per second, and how many calls it made in all. */
+export async function runClient(args: readonly string[]): Promise<{ readonly rate: number; readonly calls: number }> {
+  const text = await output(Deno.execPath(), ["run", "--allow-net=127.0.0.1", "bench/client.ts", ...args]);
+  const [rate, calls] = text.trim().split(" ").map(Number);
+  return { rate: rate!, calls: calls! };
+}
+
 /** A contestant as a child process. */
 export interface Contestant extends AsyncDisposable {
   readonly port: number;
@@ -67,8 +93,8 @@ export interface Contestant extends AsyncDisposable {
   cpuUs(): number;
 }
 
-export async function startContestant(kind: string): Promise<Contestant> {
-  const args = ["run", "--allow-net=127.0.0.1", "bench/server.ts", kind];
+export async function startContestant(kind: string, member: unknown = {}): Promise<Contestant> {
+  const args = ["run", "--allow-net=127.0.0.1", "bench/server.ts", kind, JSON.stringify(member)];
   const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
   const reader = child.stdout.getReader();
   const { value } = await reader.read();

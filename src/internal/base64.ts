@@ -9,7 +9,9 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
     const binary = atob(plain);
     if (btoa(binary).replace(/=+$/, "") !== plain) return undefined;
-    return Uint8Array.from(binary, (char) => char.charCodeAt(0));
+    const bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i); // Uint8Array.from() takes ten times as long
+    return bytes;
   } catch {
     return undefined;
   }

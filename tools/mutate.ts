@@ -1,0 +1,135 @@
+/**
+ * Breaks the verifying code on purpose, one refusal at a time, and expects a red test each time: `deno task mutate`.
+ *
+ * Each `throw` is removed, and each condition right in front of one is inverted. It works on a copy, runs the tests that
+ * are named after the file first and all the others only for what survives them, and ends with the score.
+ *
+ * @module
+ */
+import { closingBracket, lineOf, maskSource } from "./lib/source.ts";
+
+/** One way to break a file. */
+export interface Mutant {
+  /** The file. */
+  readonly path: string;
+  /** The line, counted from 1. */
+  readonly line: number;
+  /** What was done. */
+  readonly change: string;
+  /** The whole file, broken. */
+  readonly text: string;
+}
+
+/** Every mutant of a source. */
+export function mutantsOf(path: string, text: string): Mutant[] {
+  const masked = maskSource(text);
+  const mutants: Mutant[] = [];
+  for (const { index } of masked.matchAll(/(?<![\w$.])throw\b/g)) {
+    const end = statementEnd(masked, index);
+    const line = lineOf(text, index);
+    mutants.push({ path, line, change: "refusal removed", text: `${text.slice(0, index)};${text.slice(end)}` });
+  }
+  for (const { index, 0: opening } of masked.matchAll(/(?<![\w$.])if \(/g)) {
+    const open = index + opening.length - 1;
+    const close = closingBracket(masked, open);
+    if (!/^\s*(?:\{\s*)?(?:throw|return)\b/.test(masked.slice(close + 1)) || !isAboutRefusing(masked, close)) continue;
+    const inverted = `${text.slice(0, open)}(!${text.slice(open, close + 1)})${text.slice(close + 1)}`;
+    mutants.push({ path, line: lineOf(text, index), change: "condition inverted", text: inverted });
+  }
+  return mutants;
+}
+
+/** Whether the condition decides over a refusal: one in its own branch, or one in the statement behind it. */
+function isAboutRefusing(masked: string, close: number): boolean {
+  const branch = masked.slice(close + 1, close + 400);
+  return /^\s*(?:\{\s*)?throw\b/.test(branch) || /^\s*(?:\{\s*)?return\b[^;]*;\s*\}?\s*throw\b/.test(branch);
+}
+
+/** Behind the semicolon that ends the statement. */
+function statementEnd(masked: string, start: number): number {
+  for (let i = start; i < masked.length; i++) {
+    if ("([{".includes(masked[i]!)) i = closingBracket(masked, i);
+    else if (masked[i] === ";") return i + 1;
+    else if (masked[i] === "}") return i;
+  }
+  return masked.length;
+}
+
+/** The files whose every refusal must have a test that notices its absence. */
+const VERIFYING = /^src\/(?:auth|audit)\/(?!mod\.ts|wire\.ts|auth_error\.ts)\w+\.ts$/;
+
+interface Killed {
+  readonly mutant: Mutant;
+  readonly by: "its own tests" | "all tests" | undefined;
+}
+
+async function main(): Promise<void> {
+  const option = (name: string) => Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const wanted = option("only")?.split(",");
+  const copy = await Deno.makeTempDir({ prefix: "mutate-" });
+  const { success } = await new Deno.Command("cp", { args: ["-r", ...await copied(), copy] }).output();
+  if (!success) throw new Error("Cannot copy the project");
+  const results: Killed[] = [];
+  for (const path of (await sources()).filter((each) => !wanted || wanted.some((name) => each.includes(name)))) {
+    const text = await Deno.readTextFile(path);
+    for (const mutant of mutantsOf(path, text)) {
+      await Deno.writeTextFile(`${copy}/${path}`, mutant.text);
+      const by = await killer(copy, path);
+      results.push({ mutant, by });
+      if (!by) console.log(`survived: ${path}:${mutant.line} ${mutant.change}`);
+    }
+    await Deno.writeTextFile(`${copy}/${path}`, text);
+    const own = results.filter(({ mutant }) => mutant.path === path);
+    console.log(`${path}: ${own.filter(({ by }) => by).length} of ${own.length}`);
+  }
+  await Deno.remove(copy, { recursive: true });
+  const killed = results.filter(({ by }) => by).length;
+  console.log(`${killed} of ${results.length} mutants killed`);
+  if (killed < results.length) Deno.exit(1);
+}
+
+async function killer(copy: string, path: string): Promise<Killed["by"]> {
+  const [folder, name] = path.slice("src/".length, -".ts".length).split("/");
+  const own: string[] = [];
+  for await (const entry of Deno.readDir(`${copy}/tests/${folder}`)) {
+    if (entry.name.startsWith(`${name}_`) || entry.name.startsWith(name!.replace(/_.*$/, ""))) {
+      own.push(`tests/${folder}/${entry.name}`);
+    }
+  }
+  const portable = own.filter((each) => each.endsWith("_test.ts"));
+  if (portable.length > 0 && !await isGreen(copy, portable)) return "its own tests";
+  return await isGreen(copy, ["tests/auth", "tests/audit", ...await threatTests(copy)]) ? undefined : "all tests";
+}
+
+async function threatTests(copy: string): Promise<string[]> {
+  const files: string[] = [];
+  for await (const { name } of Deno.readDir(`${copy}/tests/threats`)) {
+    if (/^T(?:1\.2|2|4\.1|4\.3|8|23|34)\w*_.*_test\.ts$/.test(name)) files.push(`tests/threats/${name}`);
+  }
+  return files;
+}
+
+/** A test that hangs has noticed too. */
+async function isGreen(cwd: string, tests: readonly string[]): Promise<boolean> {
+  const args = ["120", Deno.execPath(), "test", "--no-check", "--allow-all", "--fail-fast", "--quiet", ...tests];
+  const { code } = await new Deno.Command("timeout", { args, cwd, stdout: "null", stderr: "null" }).output();
+  return code === 0;
+}
+
+async function sources(): Promise<string[]> {
+  const found: string[] = [];
+  for (const folder of ["src/auth", "src/audit"]) {
+    for await (const { name } of Deno.readDir(folder)) {
+      if (VERIFYING.test(`${folder}/${name}`)) found.push(`${folder}/${name}`);
+    }
+  }
+  return found.sort();
+}
+
+async function copied(): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(".")) if (name !== ".git" && name !== ".dev") names.push(name);
+  return names;
+}
+
+if (import.meta.main) await main();

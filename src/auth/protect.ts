@@ -138,7 +138,7 @@ async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise
   incoming.sealRefusal(seal);
   assertCertificate(incoming, caller);
   const right = await verifyRight(gate, parts, caller);
-  const origin = readOrigin(parts, gate.identity);
+  const origin = readOrigin(parts, signature, gate.identity);
   const rules = matchingRules(gate, incoming, caller, right);
   const end = enter(gate, caller);
   const decide = deciding(gate, incoming, { caller, rules, right });

@@ -1,7 +1,7 @@
 import { AuthError } from "./auth_error.ts";
 import { type ComponentValue, readMessageSignature, type ReadSignature, signMessage } from "./message_signature.ts";
 import type { Signer } from "./signing_key.ts";
-import { REQUEST_COMPONENTS, REQUEST_HEADERS, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER } from "./wire.ts";
+import { REQUEST_COMPONENTS, REQUEST_HEADERS, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER, TRACE_HEADER } from "./wire.ts";
 
 /** A request as far as its signature is about it. */
 export interface RequestParts {
@@ -28,7 +28,9 @@ export async function signRequest(
   signer: Signer,
 ): Promise<Record<string, string>> {
   const more = `;wimse-aud="${audience}";wimse-sign-response`;
-  const { input, signature } = await signMessage(coverageOf(parts), { created, nonce, more }, valueOf(parts), signer);
+  const traced = parts.header(TRACE_HEADER) == null ? [] : [`"${TRACE_HEADER}"`];
+  const components = [...coverageOf(parts), ...traced];
+  const { input, signature } = await signMessage(components, { created, nonce, more }, valueOf(parts), signer);
   return { [SIGNATURE_INPUT_HEADER]: input, [SIGNATURE_HEADER]: signature };
 }
 
@@ -61,7 +63,7 @@ export function readRequestSignature(parts: RequestParts): ReadRequestSignature 
   return { ...read, audience };
 }
 
-/** What a signature must cover: always the method and the target, and every header that may have an effect. */
+/** What a signature must cover: always the method and the target, and every header that nobody on the way may add. */
 function coverageOf(parts: RequestParts): string[] {
   const present = REQUEST_HEADERS.filter((name) => parts.header(name) != null);
   return [...REQUEST_COMPONENTS, ...present.map((name) => `"${name}"`)];

@@ -47,7 +47,7 @@ export const SIGNATURE_HEADER = "signature";
 export const CONTENT_DIGEST_HEADER = "content-digest";
 /** The derived components that every request's signature covers. */
 export const REQUEST_COMPONENTS = ['"@method"', '"@request-target"'] as const;
-/** The headers that a request's signature covers where the request has them; the first five are the draft's. */
+/** The headers that a request's signature must cover where the request has them; the first five are the draft's. */
 export const REQUEST_HEADERS = [
   "content-type",
   "content-digest",
@@ -55,11 +55,12 @@ export const REQUEST_HEADERS = [
   "txn-token",
   "workload-identity-token",
   "connect-timeout-ms",
-  "traceparent",
   "idempotency-key",
   "postern-callers",
   "postern-delegation",
 ] as const;
+/** The header with the trace; a proxy may add one, which then counts for nothing. */
+export const TRACE_HEADER = "traceparent";
 /** The components that every response's signature covers. */
 export const RESPONSE_COMPONENTS = ['"@status"', '"@method";req', '"@request-target";req'] as const;
 /** The headers that a response's signature covers where the response has them. */

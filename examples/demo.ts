@@ -1,100 +1,79 @@
-// `deno task demo`: what Postern does, told in one process, every call over TLS.
-import {
-  anonymous,
-  createClient,
-  createServer,
-  fetchTransport,
-  implement,
-  publicOnly,
-  rpc,
-  RpcError,
-  service,
-} from "@postern/rpc";
-import { createFetch, serve } from "@postern/rpc/deno";
-import * as v from "valibot";
-import { devCa } from "../tools/dev_ca.ts";
+// `deno task demo`: three services that know each other, and seven attacks on them. It checks itself: whatever does not go
+// as it is told here ends it with an error.
+import { anonymous, fetchTransport } from "@postern/rpc";
+import { type Attack, refusals } from "./demo/attack.ts";
+import { rogueServer, swappedResponse, tamperedBody } from "./demo/on_the_way.ts";
+import { type Receipt, type Site, startSite } from "./demo/site.ts";
+import { expired, replay, stolenToken } from "./demo/stolen.ts";
+import { widenedCapability } from "./demo/widened.ts";
 
-const Greeter = service("greeter.v1", {
-  hello: rpc(v.strictObject({ name: v.pipe(v.string(), v.maxLength(64)) }), v.object({ text: v.string() })),
-  ponder: rpc(v.strictObject({ question: v.string() }), v.object({ text: v.string() })),
-});
-
-let noted: () => void;
-const deadlineNoted = new Promise<void>((resolve) => noted = resolve);
-
-/** Thinks for a minute, or until nobody waits any more. */
-function ponder(signal: AbortSignal): Promise<{ text: string }> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve({ text: "42" }), 60_000);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      console.log("     the handler was told to stop");
-    });
-  });
-}
-
-const server = createServer(
-  implement(Greeter, {
-    hello: ({ name }) => ({ text: `Hello, ${name}!` }),
-    ponder: (_message, { signal }) => ponder(signal),
-  }),
-  {
-    guard: publicOnly(["greeter.v1/hello", "greeter.v1/ponder"]),
-    log: ({ code, correlationId, event }) => {
-      console.log(`     the server's log: ${code} ${correlationId} ${event}`);
-      if (code === "deadline_exceeded") noted();
-    },
-  },
-);
+const ATTACKS = [stolenToken, replay, tamperedBody, swappedResponse, widenedCapability, rogueServer, expired];
 
 let step = 0;
 const tell = (what: string) => console.log(`\n${++step}. ${what}`);
+const show = (line: string) => console.log(`     ${line}`);
 
-/** Makes a call that must fail, and shows what its caller learns. */
-async function mustFail(call: () => unknown): Promise<void> {
-  try {
-    await call();
-  } catch (error) {
-    if (error instanceof RpcError) console.log(`     refused: ${error.code}: ${error.message}`);
-    else console.log(`     refused: ${error}`);
-    return;
-  }
-  throw new Error("This call must not succeed");
+tell("A call over TLS: web → gateway → orders → payments, each with an identity and a policy of its own");
+await using site = await startSite(show);
+showReceipt(await site.checkout(4_500));
+show("Between orders and payments stands a proxy that ends TLS: it can read and change everything");
+
+for (const attack of ATTACKS) await withstand(site, attack);
+
+tell("What breaks the contract does not leave the client, and nothing does without TLS");
+showRefused(await refusals(site.charge(-1)));
+try {
+  fetchTransport("http://localhost", { prover: anonymous() });
+  throw new Error("This must not succeed");
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error;
+  show(`refused: ${error.message}`);
 }
 
-tell("A development authority, so that there is TLS on this machine too");
-const { ca, caPath, cert, key } = await devCa();
-console.log(`     ${caPath}`);
+tell("The audit log of payments, which payments signed, and a copy with one bit changed");
+const { sound, edited } = await site.audits.payments.verify("bad_digest");
+show(sound);
+show(edited);
 
-tell("A greeter over HTTPS on a free port");
-const serving = await serve(server, { cert, key, port: 0 });
-const fetch = createFetch({ caCerts: [ca] });
-console.log(`     ${serving.url}`);
+tell("To call a server yourself, from another terminal");
+show("npx -y deno@2.9.6 task hello:serve");
+show(`curl --cacert ${site.caPath} --json '{"name":"Ada"}' https://localhost:8443/greeter.v1/hello\n`);
 
-tell("A typed call");
-const greeter = createClient(Greeter, fetchTransport(serving.url, { prover: anonymous(), fetch }));
-console.log(`     ${(await greeter.hello({ name: "Ada" })).text}`);
+/** Shows an attack, what its victims or the attacker are told, what is recorded, and that the honest call works. */
+async function withstand(site: Site, attack: Attack): Promise<void> {
+  tell(attack.what);
+  await recordedAt(site);
+  const told = await attack.attempt(site);
+  showRefused(told);
+  expect("the codes", told.map(({ code }) => code), told.map(() => attack.code));
+  const recorded = await recordedAt(site);
+  for (const { line, isRefusal } of recorded) if (isRefusal) show(line);
+  expect("the audits", recorded.map(({ summary }) => summary), attack.recorded);
+  for (const receipt of await attack.honest(site)) showReceipt(receipt);
+}
 
-tell("A bad message does not leave the client");
-await mustFail(() => greeter.hello({ name: "A".repeat(65) }));
+function showReceipt({ receipt, cents }: Receipt): void {
+  show(`honest: receipt ${receipt} for ${cents} cents`);
+}
 
-tell("Nor does the server take one from a client that checks nothing");
-const headers = { "content-type": "application/json" };
-const smuggled = '{"name":"Ada","role":"admin"}';
-const response = await fetch(`${serving.url}/greeter.v1/hello`, { method: "POST", headers, body: smuggled });
-const { code, message } = await response.json();
-console.log(`     refused: ${response.status} ${code}: ${message}`);
+function showRefused(refused: Awaited<ReturnType<Attack["attempt"]>>): void {
+  const lines = refused.map(({ code, message }) => `refused: ${code}: ${message}`);
+  for (const line of new Set(lines)) show(line);
+}
 
-tell("A deadline that is missed ends the call on both sides");
-await mustFail(() => greeter.ponder({ question: "Why?" }, { timeoutMs: 200 }));
-await deadlineNoted;
+/** What both sides of the proxy recorded since the last time. */
+async function recordedAt({ audits }: Site) {
+  const recorded = [];
+  for (const service of ["payments", "orders"] as const) {
+    for (const { index, event, reason, caller = "nobody proven", method } of await audits[service].fresh()) {
+      const summary = [service, event, ...reason ? [reason] : []].join(" ");
+      const line = `audit of ${service}: #${index} ${event} ${reason} ${method}, caller: ${caller}`;
+      recorded.push({ summary, line, isRefusal: reason !== undefined });
+    }
+  }
+  return recorded;
+}
 
-tell("There is no plaintext");
-await mustFail(() => fetchTransport(serving.url.replace("https:", "http:"), { prover: anonymous() }));
-
-fetch[Symbol.dispose]();
-await serving[Symbol.asyncDispose]();
-tell("The server has drained. To call it yourself, from another terminal");
-console.log(`     npx -y deno@2.9.6 task hello:serve
-     curl --cacert ${caPath} --json '{"name":"Ada"}' https://localhost:8443/greeter.v1/hello
-`);
+function expect(what: string, actual: readonly string[], expected: readonly string[]): void {
+  if (actual.join() !== expected.join()) throw new Error(`Expected of ${what}: ${expected}; but found: ${actual}`);
+}

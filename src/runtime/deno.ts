@@ -53,8 +53,7 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
-  const own = checkClientCertificate(options) as { cert: string; key: string } | Record<never, never>;
-  const client = Deno.createHttpClient({ caCerts: checkCaCerts(options), ...own });
+  const client = Deno.createHttpClient({ caCerts: checkCaCerts(options), ...checkClientCertificate(options) });
   return createRuntimeFetch((input, init) => fetch(input, { ...init, client }), () => client.close());
 }
 

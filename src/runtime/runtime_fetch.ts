@@ -23,12 +23,9 @@ export function checkCaCerts(options: FetchOptions): string[] {
 }
 
 /** A client's certificate and its private key, both as PEM, or neither. */
-export interface ClientCertificate {
-  /** The certificate chain. */
-  readonly cert?: string;
-  /** The private key. */
-  readonly key?: string;
-}
+export type ClientCertificate =
+  | { readonly cert: string; readonly key: string }
+  | { readonly cert?: never; readonly key?: never };
 
 /**
  * Refuses a certificate without its key, with which some runtimes would call as nobody.
@@ -46,7 +43,7 @@ export function checkClientCertificate(options: FetchOptions): ClientCertificate
       `Cannot show a certificate: "${name}" must be a ${label.toLowerCase()} as PEM text, beside the other of the two`,
     );
   }
-  return { cert, key };
+  return { cert, key } as ClientCertificate;
 }
 
 /**

@@ -1,0 +1,4 @@
+import { createFetch } from "../../../src/runtime/deno.ts";
+import { runClient } from "./mtls_client.ts";
+
+await runClient(createFetch);

@@ -1,7 +1,4 @@
-import { fromBase64 } from "../internal/base64.ts";
-
-/** Writes standard base64 with its padding, RFC 4648 section 4. */
-export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
+import { fromBase64, toBase64 } from "../internal/base64.ts";
 
 /**
  * Reads standard base64 with its padding, and no other spelling of the same bytes.

@@ -1,6 +1,7 @@
 import { jsonLine } from "../internal/json_line.ts";
 import type { AuditEvent } from "../rpc/mod.ts";
-import { readHash, toBase64 } from "./_base64.ts";
+import { toBase64 } from "../internal/base64.ts";
+import { readHash } from "./_base64.ts";
 import { isTree, leafHash, type MerkleTree, treeRoot } from "./merkle_tree.ts";
 
 // The writer and the verifier of a log agree on its lines here. There are three, each one JSON object:

@@ -1,6 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { AuditError } from "./audit_error.ts";
-import { readBase64, readHash, sameBytes, toBase64 } from "./_base64.ts";
+import { toBase64 } from "../internal/base64.ts";
+import { readBase64, readHash, sameBytes } from "./_base64.ts";
 
 /** Who may sign the checkpoints of a log. */
 export interface AuditKey {

@@ -1,3 +1,4 @@
+import { jsonLine } from "../internal/json_line.ts";
 import type { RpcCode } from "./rpc_error.ts";
 
 /** One line of a server's log. */
@@ -43,39 +44,5 @@ export function note(log: Log, entry: LogEntry): void {
 
 /** The entry as one line in which no field can forge another line or hide what follows it. */
 export function logLine(entry: LogEntry): string {
-  const line = JSON.stringify({
-    time: new Date().toISOString(),
-    ...printable(entry, { left: MAX_VALUES }, 0) as LogEntry,
-  });
-  return line.replace(HOSTILE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return jsonLine({ time: new Date().toISOString(), ...entry });
 }
-
-/** A copy that JSON can carry: errors with what they hold, texts and lists cut, endless structures ended. */
-function printable(value: unknown, budget: { left: number }, depth: number): unknown {
-  if (typeof value === "string") return cut(value, MAX_TEXT);
-  if (value === undefined || value === null || typeof value === "number" || typeof value === "boolean") return value;
-  try {
-    if (typeof value !== "object" || "toJSON" in value) return cut(String(value), MAX_TEXT);
-    if (depth > MAX_DEPTH || --budget.left < 0) return "…";
-    if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => printable(item, budget, depth + 1));
-    const whole = value instanceof Error ? { ...hidden(value), ...value } : value;
-    const members = Object.entries(whole).slice(0, MAX_ITEMS);
-    return Object.fromEntries(members.map(([key, member]) => [cut(key, 128), printable(member, budget, depth + 1)]));
-  } catch {
-    return "a value that cannot be printed"; // what a handler throws may be an object that throws when it is looked at
-  }
-}
-
-/** What `Object.entries` does not see of an error. */
-const hidden = ({ name, message, stack, cause }: Error) => ({ name, message, stack, cause });
-
-const cut = (text: string, length: number) => text.length > length ? `${text.slice(0, length)}…` : text;
-
-/** The longest text in a line, in UTF-16 code units; a stack fits, a message of a megabyte does not. */
-const MAX_TEXT = 4096;
-const MAX_ITEMS = 50;
-const MAX_VALUES = 200;
-const MAX_DEPTH = 8;
-
-/** What JSON leaves as it is but a terminal or a viewer acts on: C1 controls, line separators, bidirectional marks. */
-const HOSTILE = /[\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;

@@ -220,7 +220,10 @@ async function enroll(office: Office, request: string): Promise<string> {
   try {
     const verified = await verifyEnrollment(request, { trustDomain: office.trustDomain, nowMs: office.now() });
     assertFirst(office.recentRequests, verified.requestId, office.now());
-    return await issue(office, verified.jwk, await attest(office, verified));
+    const attested = await attest(office, verified);
+    // Only what was believed is remembered: anyone can sign a request with a key of his own.
+    office.recentRequests.set(verified.requestId, office.now());
+    return await issue(office, verified.jwk, attested);
   } catch (error) {
     const reason = error instanceof AuthError ? error.reason : "not_attested";
     office.audit?.record({ event: "credential.refuse", reason });
@@ -271,7 +274,6 @@ function assertFirst(recent: Map<string, number>, requestId: string, nowMs: numb
   if (recent.size >= MAX_REQUESTS) {
     throw new AuthError("replay_full", "Cannot accept the request: too many came at once");
   }
-  recent.set(requestId, nowMs);
 }
 
 /** A request's lifetime and twice the difference that clocks may have, in milliseconds. */

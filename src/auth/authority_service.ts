@@ -14,7 +14,7 @@ import {
 import { AuthError } from "./auth_error.ts";
 import type { Authority } from "./authority.ts";
 import type { Enroller } from "./identity.ts";
-import { MAX_TOKEN } from "./jws.ts";
+import { MAX_REQUEST } from "./enrollment.ts";
 
 /** The methods of {@linkcode AuthorityService}. */
 export type AuthorityMethods = {
@@ -32,7 +32,7 @@ export type AuthorityMethods = {
  */
 export const AuthorityService: Service<AuthorityMethods> = /* @__PURE__ */ service("postern.authority.v1", {
   enroll: rpc(
-    v.strictObject({ request: v.pipe(v.string(), v.maxLength(MAX_TOKEN)) }),
+    v.strictObject({ request: v.pipe(v.string(), v.maxLength(MAX_REQUEST)) }),
     v.object({ token: v.string() }),
     { summary: "Issues an identity token to a workload that is attested" },
   ),

@@ -22,11 +22,25 @@ export interface VerifiedChain {
   /** The ids of its tokens, and of the identity tokens in it. */
   readonly tokenIds: readonly string[];
   /** The identities and keys that signed it, for looking whether they were revoked. */
-  readonly signers: readonly { readonly id: string; readonly key: string; readonly trustDomain: string }[];
+  readonly signers: readonly ChainSigner[];
   /** From when it holds, in milliseconds since 1970. */
   readonly notBeforeMs: number;
   /** Until when it holds, in milliseconds since 1970. */
   readonly expiresAtMs: number;
+}
+
+/** Who signed a token of a chain, the authority aside. */
+export interface ChainSigner {
+  /** Its identity, where it showed an identity token. */
+  readonly id?: string;
+  /** The thumbprint of its key. */
+  readonly key: string;
+  /** Whose list says whether it was revoked. */
+  readonly trustDomain: string;
+  /** The id of its identity token. */
+  readonly tokenId?: string;
+  /** When its identity token ends, in milliseconds since 1970. */
+  readonly expiresAtMs?: number;
 }
 
 /** What a server knows about itself when it verifies chains. */
@@ -56,7 +70,7 @@ export async function verifyChain(text: string, terms: ChainTerms): Promise<Veri
     const childTools = toolsOf(child.claims);
     if (!narrower(childTools, tools)) throw new AuthError("wider_right", "Cannot accept the right: it was widened");
     tools = childTools;
-    if (signer) signers.push(signer);
+    signers.push(signer);
   }
   const claims = links.map((link) => link.claims);
   return Object.freeze({
@@ -64,11 +78,14 @@ export async function verifyChain(text: string, terms: ChainTerms): Promise<Veri
     holder: holderOf(claims.at(-1)!),
     path: [claims[0]!.iss, ...claims.map(holderName)],
     audiences: claims.flatMap(({ aud }) => aud === undefined ? [] : [aud]),
-    tokenIds: [...claims.map(({ jti }) => jti), ...signers.map(({ tokenId }) => tokenId)],
-    signers: signers.map(({ id, thumbprint, trustDomain }) => ({ id, key: thumbprint, trustDomain })),
+    tokenIds: [...claims.map(({ jti }) => jti), ...signers.flatMap(({ tokenId }) => tokenId ?? [])],
+    signers,
     notBeforeMs: Math.max(...claims.map(({ iat }) => iat * 1_000)),
     // An identity token in it must hold too: when it was used to sign, nobody can tell.
-    expiresAtMs: Math.min(...claims.map(({ exp }) => exp * 1_000), ...signers.map(({ expiresAtMs }) => expiresAtMs)),
+    expiresAtMs: Math.min(
+      ...claims.map(({ exp }) => exp * 1_000),
+      ...signers.map(({ expiresAtMs }) => expiresAtMs ?? Infinity),
+    ),
   });
 }
 
@@ -129,7 +146,7 @@ function readLinks(text: string): readonly Link[] {
 async function verifyRoot(
   { jws, claims, wit }: Link,
   { trust, trustDomain }: ChainTerms,
-): Promise<Workload | undefined> {
+): Promise<ChainSigner | undefined> {
   if (claims.par_hash !== undefined) throw malformed("its first token has a parent");
   if (wit === undefined) {
     const issuer = parseSpiffeId(claims.iss);
@@ -144,29 +161,41 @@ async function verifyRoot(
     throw new AuthError("unknown_root", "Cannot accept the right: its issuer may not grant this method");
   }
   await verifyJws(jws, owner.key);
-  return owner;
+  return signerOf(owner);
 }
 
-/** @returns Who signed the child, where the parent names an identity. */
-async function verifyStep(parent: Link, child: Link, { trust }: ChainTerms): Promise<Workload | undefined> {
-  const { jwk, [HOLDER_MEMBER]: id } = parent.claims.cnf;
-  let signer: Workload | undefined;
-  if (jwk) {
-    if (child.wit !== undefined) throw malformed("it has an identity token where a key is the holder");
-    if (child.claims.iss !== THUMBPRINT_URI + thumbprintOf(jwk)) throw broken("it was not its holder who passed it on");
-    await verifyJws(child.jws, await importPublicKey(jwk));
-  } else {
-    if (child.wit === undefined) throw malformed("it lacks the identity token of a holder");
-    signer = await trust.verify(child.wit);
-    if (signer.id !== id || child.claims.iss !== THUMBPRINT_URI + signer.thumbprint) {
-      throw broken("it was not its holder who passed it on");
-    }
-    await verifyJws(child.jws, signer.key);
-  }
+/** @returns Who signed the child. */
+async function verifyStep(parent: Link, child: Link, terms: ChainTerms): Promise<ChainSigner> {
+  const signer = parent.claims.cnf.jwk
+    ? await verifyByKey(parent, child, terms)
+    : await verifyByIdentity(parent, child, terms);
   if (child.claims.par_hash !== hashOf(parent.jws.signingInput)) throw broken("a token has another parent");
   assertNotLonger(parent.claims, child.claims);
   return signer;
 }
+
+async function verifyByKey(parent: Link, child: Link, { trustDomain }: ChainTerms): Promise<ChainSigner> {
+  const jwk = parent.claims.cnf.jwk!;
+  const key = thumbprintOf(jwk);
+  if (child.wit !== undefined) throw malformed("it has an identity token where a key is the holder");
+  if (child.claims.iss !== THUMBPRINT_URI + key) throw broken("it was not its holder who passed it on");
+  await verifyJws(child.jws, await importPublicKey(jwk));
+  return { key, trustDomain };
+}
+
+async function verifyByIdentity(parent: Link, child: Link, { trust }: ChainTerms): Promise<ChainSigner> {
+  if (child.wit === undefined) throw malformed("it lacks the identity token of a holder");
+  const holder = await trust.verify(child.wit);
+  const isHolder = holder.id === parent.claims.cnf[HOLDER_MEMBER] &&
+    child.claims.iss === THUMBPRINT_URI + holder.thumbprint;
+  if (!isHolder) throw broken("it was not its holder who passed it on");
+  await verifyJws(child.jws, holder.key);
+  return signerOf(holder);
+}
+
+const signerOf = ({ id, thumbprint: key, trustDomain, tokenId, expiresAtMs }: Workload): ChainSigner => {
+  return { id, key, trustDomain, tokenId, expiresAtMs };
+};
 
 function assertNotLonger(parent: CapabilityClaims, child: CapabilityClaims): void {
   const isNarrower = child.exp <= parent.exp && child.iat >= parent.iat && child.del_max_depth <= parent.del_max_depth;

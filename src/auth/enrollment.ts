@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { AuthError } from "./auth_error.ts";
-import { readJws, signJws, verifyJws } from "./jws.ts";
+import { MAX_TOKEN, readJws, signJws, verifyJws } from "./jws.ts";
 import { importPublicKey, type PublicJwk, publicJwkSchema } from "./public_key.ts";
 import type { SigningKey } from "./signing_key.ts";
 import { trustDomainId } from "./spiffe_id.ts";
@@ -49,7 +49,7 @@ export async function verifyEnrollment(
   request: string,
   expected: { readonly trustDomain: string; readonly nowMs: number },
 ): Promise<EnrollmentRequest> {
-  const jws = readJws(request, TOKEN_TYPES.enrollment);
+  const jws = readJws(request, TOKEN_TYPES.enrollment, MAX_REQUEST);
   const parsed = v.safeParse(requestSchema, jws.claims);
   if (!parsed.success) throw new AuthError("wrong_token", "Cannot accept the request: a claim is not as it must be");
   const { aud, cnf, evidence, exp, iat, jti } = parsed.output;
@@ -64,6 +64,9 @@ export async function verifyEnrollment(
   return { jwk: cnf.jwk, evidence, requestId: jti };
 }
 
+/** The longest request, in bytes: the longest token fits into it as evidence. */
+export const MAX_REQUEST = 16_384;
+
 /** In seconds. */
 const LIFETIME_S = 60;
 const SKEW_S = 5;
@@ -75,7 +78,7 @@ const requestSchema = /* @__PURE__ */ v.strictObject({
   cnf: v.strictObject({ jwk: publicJwkSchema }),
   evidence: v.strictObject({
     type: v.pipe(v.string(), v.regex(/^[a-z_]{1,32}$/)),
-    token: v.pipe(v.string(), v.maxLength(6_000)),
+    token: v.pipe(v.string(), v.maxLength(MAX_TOKEN)),
   }),
   exp: Seconds,
   iat: Seconds,

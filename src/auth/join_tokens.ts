@@ -33,6 +33,9 @@ export function joinTokens(
   return {
     type: "join_token",
     create(workload, { lifetimeMs = 600_000 } = {}) {
+      if (!(lifetimeMs >= 1 && lifetimeMs <= 86_400_000)) {
+        throw new RangeError(`Cannot make a join token for ${lifetimeMs} ms: it must be from 1 to 86400000`);
+      }
       forgetExpired();
       if (open.size >= maxOpenTokens) throw new RangeError("Cannot make a join token: too many are open");
       const token = toBase64Url(crypto.getRandomValues(new Uint8Array(32)));

@@ -37,7 +37,7 @@ export function readJws(token: string, type: string, maxBytes: number = MAX_TOKE
   if (token.length > maxBytes) throw malformed("it is too long");
   const parts = SYNTAX.exec(token);
   if (!parts) throw malformed("it is not a compact JWS");
-  const codec = json({ maxBytes });
+  const codec = json({ maxBytes, maxItems: maxBytes });
   const header = decoded(parts[1]!, codec);
   assertHeader(header.value, type);
   const payload = decoded(parts[2]!, codec);

@@ -182,7 +182,9 @@ export function decidesFor(
   return rules.some(({ when }) => {
     if (!when) return true;
     try {
-      return when(question) === true;
+      const decided: unknown = when(question);
+      if (decided instanceof Promise) decided.catch(() => {}); // a promise decides nothing, and must not end the process
+      return decided === true;
     } catch {
       return false; // what cannot decide does not allow
     }

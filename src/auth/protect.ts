@@ -215,7 +215,7 @@ async function verifyRight(gate: Gate, parts: RequestParts, caller: Workload): P
     throw new AuthError("wrong_right_audience", "Cannot accept the right: it is for use elsewhere");
   }
   gate.trust.assertNotRevoked(gate.identity.trustDomain, { tokens: chain.tokenIds });
-  for (const { id, key, trustDomain } of chain.signers) gate.trust.assertNotRevoked(trustDomain, { id, key });
+  for (const { trustDomain, ...signer } of chain.signers) gate.trust.assertNotRevoked(trustDomain, signer);
   return chain;
 }
 

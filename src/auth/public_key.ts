@@ -16,6 +16,9 @@ export interface PublicJwk {
   readonly alg?: "Ed25519" | undefined;
 }
 
+/** 32 bytes in base64url. */
+const KEY = /^[A-Za-z0-9_-]{43}$/;
+
 /**
  * The members that a `cnf.jwk` may have.
  *
@@ -24,7 +27,7 @@ export interface PublicJwk {
 export const publicJwkSchema = /* @__PURE__ */ v.strictObject({
   kty: v.literal("OKP"),
   crv: v.literal("Ed25519"),
-  x: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/)),
+  x: v.pipe(v.string(), v.regex(KEY)),
   alg: v.optional(v.literal(ALGORITHM)),
 });
 
@@ -48,8 +51,8 @@ export function thumbprintOf(jwk: PublicJwk): string {
  * @throws {AuthError} `malformed_key`: another length, or a spelling that is not the canonical one.
  */
 export function rawKeyOf(jwk: PublicJwk): Uint8Array<ArrayBuffer> {
-  const raw = fromBase64(jwk.x);
-  if (raw?.length !== 32) throw new AuthError("malformed_key", "Cannot use the key: it is not 32 bytes in base64url");
+  const raw = KEY.test(jwk.x) ? fromBase64(jwk.x) : undefined;
+  if (!raw) throw new AuthError("malformed_key", "Cannot use the key: it is not 32 bytes in base64url");
   return raw;
 }
 

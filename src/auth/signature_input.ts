@@ -62,7 +62,7 @@ const malformed = (why: string) => new AuthError("malformed_signature", `Cannot 
 /** In UTF-16 code units; as much as a dozen components and a long audience need. */
 const MAX_LENGTH = 4_096;
 
-const COMPONENT = String.raw`"[@a-z0-9-]{1,64}"(?:;req)?`;
+const COMPONENT = String.raw`"@?[a-z0-9-]{1,64}"(?:;req)?`;
 const MEMBER = new RegExp(
   String.raw`^([a-z*][a-z0-9_.*-]{0,63})=(\(((?:${COMPONENT}(?: ${COMPONENT}){0,63})?)\)(.*))$`,
 );

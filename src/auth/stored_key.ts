@@ -27,7 +27,8 @@ export async function storedKey(name: string): Promise<SigningKey> {
   if (typeof name !== "string" || name.length < 1 || name.length > 128) {
     throw new TypeError("Cannot keep the key: its name must be of 1 to 128 characters");
   }
-  if (typeof indexedDB === "undefined") throw new TypeError("Cannot keep the key: this runtime has no IndexedDB");
+  const { indexedDB } = globalThis as { readonly indexedDB?: Databases };
+  if (!indexedDB) throw new TypeError("Cannot keep the key: this runtime has no IndexedDB");
   const database = await open(indexedDB);
   try {
     const pair = await get(database, name) ?? await add(database, name, await newPair());
@@ -45,35 +46,61 @@ async function newPair(): Promise<CryptoKeyPair> {
   return await crypto.subtle.generateKey(ALGORITHM, false, ["sign", "verify"]) as CryptoKeyPair;
 }
 
-function open(factory: IDBFactory): Promise<IDBDatabase> {
+function open(factory: Databases): Promise<Database> {
   const request = factory.open(DATABASE, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);
   return resultOf(request);
 }
 
-async function get(database: IDBDatabase, name: string): Promise<CryptoKeyPair | undefined> {
-  return await resultOf<CryptoKeyPair | undefined>(database.transaction(STORE).objectStore(STORE).get(name));
+async function get(database: Database, name: string): Promise<CryptoKeyPair | undefined> {
+  return await resultOf(database.transaction(STORE, "readonly").objectStore(STORE).get(name));
 }
 
 /** Transactions that write come one after the other, those of other tabs too: who is second finds the first one's key. */
-async function add(database: IDBDatabase, name: string, pair: CryptoKeyPair): Promise<CryptoKeyPair> {
+async function add(database: Database, name: string, pair: CryptoKeyPair): Promise<CryptoKeyPair> {
   const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
   const stored = new Promise<void>((resolve, reject) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);
   });
   const store = transaction.objectStore(STORE);
-  const request: IDBRequest<CryptoKeyPair | undefined> = store.get(name);
+  const request = store.get(name);
   request.onsuccess = () => request.result ?? store.put(pair, name);
   await stored;
   return request.result ?? pair;
 }
 
-function resultOf<Result>(request: IDBRequest<Result>): Promise<Result> {
+function resultOf<Result>(request: Requested<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
+}
+
+/** As much of IndexedDB as is used; the types of server runtimes do not have it. */
+interface Databases {
+  open(name: string, version: number): Requested<Database> & { onupgradeneeded: (() => void) | null };
+}
+
+interface Database {
+  createObjectStore(name: string): unknown;
+  transaction(store: string, mode: "readonly" | "readwrite", options?: { durability: "strict" }): {
+    oncomplete: (() => void) | null;
+    onabort: (() => void) | null;
+    readonly error: unknown;
+    objectStore(name: string): {
+      get(name: string): Requested<CryptoKeyPair | undefined>;
+      put(pair: CryptoKeyPair, name: string): unknown;
+    };
+  };
+  close(): void;
+}
+
+interface Requested<Result> {
+  onsuccess: (() => void) | null;
+  onerror: (() => void) | null;
+  readonly result: Result;
+  readonly error: unknown;
 }
 
 const DATABASE = "postern-keys";

@@ -174,7 +174,7 @@ function remember(cache: Map<string, Workload>, maxCachedTokens: number, token: 
 async function update(bundles: Bundles, signed: string): Promise<boolean> {
   const jws = readJws(signed, TOKEN_TYPES.bundle, MAX_BUNDLE);
   const { iss, bundle } = (jws.claims ?? {}) as { readonly iss?: unknown; readonly bundle?: unknown };
-  const { trustDomain } = parseSpiffeId(String(iss));
+  const { trustDomain } = parseSpiffeId(iss as string);
   await verifyJws(jws, authorityKey(bundles, trustDomain, KEY_USES.wit, jws.kid));
   const imported = await importBundle(bundle);
   const { sequence } = bundleOf(bundles, trustDomain);

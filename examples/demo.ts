@@ -14,9 +14,10 @@ const tell = (what: string) => console.log(`\n${++step}. ${what}`);
 const show = (line: string) => console.log(`     ${line}`);
 
 tell("A call over TLS: web → gateway → orders → payments, each with an identity and a policy of its own");
-await using site = await startSite(show);
+await using site = await startSite((line) => step === 1 && show(line));
 showReceipt(await site.checkout(4_500));
 show("Between orders and payments stands a proxy that ends TLS: it can read and change everything");
+await expectRecorded(site, ["payments call.allow", "orders call.allow"]);
 
 for (const attack of ATTACKS) await withstand(site, attack);
 
@@ -42,14 +43,13 @@ show(`curl --cacert ${site.caPath} --json '{"name":"Ada"}' https://localhost:844
 /** Shows an attack, what its victims or the attacker are told, what is recorded, and that the honest call works. */
 async function withstand(site: Site, attack: Attack): Promise<void> {
   tell(attack.what);
-  await recordedAt(site);
   const told = await attack.attempt(site);
   showRefused(told);
   expect("the codes", told.map(({ code }) => code), told.map(() => attack.code));
-  const recorded = await recordedAt(site);
-  for (const { line, isRefusal } of recorded) if (isRefusal) show(line);
-  expect("the audits", recorded.map(({ summary }) => summary), attack.recorded);
-  for (const receipt of await attack.honest(site)) showReceipt(receipt);
+  await expectRecorded(site, attack.recorded);
+  const receipts = await attack.honest(site);
+  receipts.forEach(showReceipt);
+  await expectRecorded(site, receipts.map(() => "payments call.allow"));
 }
 
 function showReceipt({ receipt, cents }: Receipt): void {
@@ -61,17 +61,17 @@ function showRefused(refused: Awaited<ReturnType<Attack["attempt"]>>): void {
   for (const line of new Set(lines)) show(line);
 }
 
-/** What both sides of the proxy recorded since the last time. */
-async function recordedAt({ audits }: Site) {
-  const recorded = [];
+/** Shows the refusals that both sides of the proxy recorded since the last time; nothing else than expected may be there. */
+async function expectRecorded({ audits }: Site, expected: readonly string[]): Promise<void> {
+  const recorded: string[] = [];
   for (const service of ["payments", "orders"] as const) {
-    for (const { index, event, reason, caller = "nobody proven", method } of await audits[service].fresh()) {
-      const summary = [service, event, ...reason ? [reason] : []].join(" ");
-      const line = `audit of ${service}: #${index} ${event} ${reason} ${method}, caller: ${caller}`;
-      recorded.push({ summary, line, isRefusal: reason !== undefined });
+    for (const { index, event, reason, caller, method, fields } of await audits[service].fresh()) {
+      recorded.push([service, event, reason].filter(Boolean).join(" "));
+      const who = fields?.["peer"] ? `meant for ${fields["peer"]}` : `by ${caller ?? "nobody who proved it"}`;
+      if (reason) show(`audit of ${service}: #${index} ${event} ${reason}, ${method} ${who}`);
     }
   }
-  return recorded;
+  expect("the audits", recorded, expected);
 }
 
 function expect(what: string, actual: readonly string[], expected: readonly string[]): void {

@@ -37,11 +37,10 @@ export interface ChainSigner {
   readonly key: string;
   /** Whose list says whether it was revoked. */
   readonly trustDomain: string;
-  /** The id of its identity token. */
-  readonly tokenId?: string;
-  /** When its identity token ends, in milliseconds since 1970. */
-  readonly expiresAtMs?: number;
 }
+
+/** The same with what its identity token says, where it showed one. */
+type Signed = ChainSigner & Partial<Pick<Workload, "tokenId" | "expiresAtMs">>;
 
 /** What a server knows about itself when it verifies chains. */
 export interface ChainTerms {
@@ -79,7 +78,9 @@ export async function verifyChain(text: string, terms: ChainTerms): Promise<Veri
     path: [claims[0]!.iss, ...claims.map(holderName)],
     audiences: claims.flatMap(({ aud }) => aud === undefined ? [] : [aud]),
     tokenIds: [...claims.map(({ jti }) => jti), ...signers.flatMap(({ tokenId }) => tokenId ?? [])],
-    signers,
+    signers: signers.map(({ id, key, trustDomain }) =>
+      id === undefined ? { key, trustDomain } : { id, key, trustDomain }
+    ),
     notBeforeMs: Math.max(...claims.map(({ iat }) => iat * 1_000)),
     // An identity token in it must hold too: when it was used to sign, nobody can tell.
     expiresAtMs: Math.min(
@@ -146,7 +147,7 @@ function readLinks(text: string): readonly Link[] {
 async function verifyRoot(
   { jws, claims, wit }: Link,
   { trust, trustDomain }: ChainTerms,
-): Promise<ChainSigner | undefined> {
+): Promise<Signed | undefined> {
   if (claims.par_hash !== undefined) throw malformed("its first token has a parent");
   if (wit === undefined) {
     const issuer = parseSpiffeId(claims.iss);
@@ -165,7 +166,7 @@ async function verifyRoot(
 }
 
 /** @returns Who signed the child. */
-async function verifyStep(parent: Link, child: Link, terms: ChainTerms): Promise<ChainSigner> {
+async function verifyStep(parent: Link, child: Link, terms: ChainTerms): Promise<Signed> {
   const signer = parent.claims.cnf.jwk
     ? await verifyByKey(parent, child, terms)
     : await verifyByIdentity(parent, child, terms);
@@ -174,7 +175,7 @@ async function verifyStep(parent: Link, child: Link, terms: ChainTerms): Promise
   return signer;
 }
 
-async function verifyByKey(parent: Link, child: Link, { trustDomain }: ChainTerms): Promise<ChainSigner> {
+async function verifyByKey(parent: Link, child: Link, { trustDomain }: ChainTerms): Promise<Signed> {
   const jwk = parent.claims.cnf.jwk!;
   const key = thumbprintOf(jwk);
   if (child.wit !== undefined) throw malformed("it has an identity token where a key is the holder");
@@ -183,7 +184,7 @@ async function verifyByKey(parent: Link, child: Link, { trustDomain }: ChainTerm
   return { key, trustDomain };
 }
 
-async function verifyByIdentity(parent: Link, child: Link, { trust }: ChainTerms): Promise<ChainSigner> {
+async function verifyByIdentity(parent: Link, child: Link, { trust }: ChainTerms): Promise<Signed> {
   if (child.wit === undefined) throw malformed("it lacks the identity token of a holder");
   const holder = await trust.verify(child.wit);
   const isHolder = holder.id === parent.claims.cnf[HOLDER_MEMBER] &&
@@ -193,7 +194,7 @@ async function verifyByIdentity(parent: Link, child: Link, { trust }: ChainTerms
   return signerOf(holder);
 }
 
-const signerOf = ({ id, thumbprint: key, trustDomain, tokenId, expiresAtMs }: Workload): ChainSigner => {
+const signerOf = ({ id, thumbprint: key, trustDomain, tokenId, expiresAtMs }: Workload): Signed => {
   return { id, key, trustDomain, tokenId, expiresAtMs };
 };
 

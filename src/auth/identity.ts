@@ -180,7 +180,8 @@ function identityOf(key: SigningKey, token: string, { now, renew }: Renewal): Id
   async function renewed(): Promise<Credential> {
     if (!renew) throw new AuthError("expired_token", "Cannot prove the identity: its token has ended");
     await startRenewal();
-    return held;
+    if (held.expiresAtMs > now()) return held;
+    throw new AuthError("expired_token", "Cannot prove the identity: its new token has ended too");
   }
 }
 

@@ -1,24 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-
-const ROOT = new URL("../../", import.meta.url).pathname;
-
-/** A task of deno.json as a child process. */
-function task(name: string): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", name],
-    cwd: ROOT,
-    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-}
-
-async function outputOf(name: string): Promise<{ code: number; stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await task(name).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
+import { changesIn, outputOf, outputWith, ROOT, task } from "./_programs.ts";
 
 /** Whether nothing listens there yet. */
 function isFree(port: number): boolean {
@@ -42,25 +24,61 @@ async function hasCurl(): Promise<boolean> {
   }
 }
 
-test("task demo() tells its story to the end", async () => {
+const ATTACKS: readonly (readonly [name: string, code: string, recorded: string])[] = [
+  ["Stolen token", "unauthenticated", "audit of payments: #\\d+ call.refuse bad_signature, .*by nobody who proved it"],
+  ["Replay", "unauthenticated", "audit of payments: #\\d+ call.refuse replayed, .*by spiffe://example.org/orders"],
+  ["Tampered body", "unavailable", "audit of payments: #\\d+ call.refuse bad_digest, .*by spiffe://example.org/orders"],
+  ["Swapped response", "unavailable", "audit of orders: #\\d+ answer.refuse wrong_exchange, "],
+  ["Widened capability", "permission_denied", "audit of payments: #\\d+ call.refuse wider_right, .*/orders"],
+  ["Rogue server", "unavailable", "audit of orders: #\\d+ answer.refuse wrong_peer, "],
+  ["Expired identity", "unauthenticated", "audit of payments: #\\d+ call.refuse expired_token, .*by nobody"],
+];
+
+test("task demo() shows seven attacks that fail, each beside an honest call that does not", async () => {
   const { code, stdout, stderr } = await outputOf("demo");
   assert.equal(code, 0, stderr);
   assert.equal(stderr, "");
-  const steps = [...stdout.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));
-  assert.deepEqual(steps, steps.map((_, index) => index + 1));
+  const told = stdout.split(/^(?=\d+\. )/m).slice(1);
+  assert.deepEqual(told.map((each) => parseInt(each)), told.map((_, index) => index + 1));
+  for (const [index, [name, expected, recorded]] of ATTACKS.entries()) {
+    const attack = told[index + 1]!;
+    assert.match(attack, new RegExp(`^${index + 2}\\. ${name}: `));
+    assert.match(attack, new RegExp(`^ {5}refused: ${expected}: `, "m"));
+    assert.match(attack, new RegExp(`^ {5}${recorded}`, "m"));
+    assert.match(attack, /^ {5}honest: receipt \d+ for \d+ cents$/m);
+  }
+});
+
+test("task demo() tells the rest of its story", async () => {
+  const { stdout } = await outputOf("demo");
   const told = [
-    /https:\/\/localhost:\d+/,
-    /Hello, Ada!/,
-    /refused: invalid_argument: .*name/,
-    /refused: 400 invalid_argument: .*role/,
-    /the server's log: invalid_argument [0-9a-f-]{36} /,
-    /refused: deadline_exceeded: /,
-    /the handler was told to stop/,
-    /refused: TypeError: .*"http:"/,
+    /payments\.v1\/charge: caller spiffe:\/\/example\.org\/orders, chain web → gateway → orders, trace [0-9a-f]{8}\n/,
+    /by the right example\.org → gateway → orders: .*"constraint_type":"exact","value":4500/,
+    /refused: invalid_argument: .*cents/,
+    /refused: .*"http:"/,
+    /intact: \d+ entries, \d+ signed checkpoints/,
+    /altered: Entry 5 was altered/,
     /curl --cacert \.dev\/ca\/ca\.pem .* https:\/\/localhost:8443\/greeter\.v1\/hello/,
   ];
   for (const expected of told) assert.match(stdout, expected);
-  assert.doesNotMatch(stdout, /admin|A{65}/, "no received value is repeated");
+  assert.equal(new Set(stdout.match(/trace \w+/g)).size, 1, "the three services saw one trace");
+  assert.ok(stdout.split("\n").length <= 62, "it is read in half a minute");
+  assert.doesNotMatch(stdout, /eyJ|[\w-]{33,}/, "no token, signature or key is printed");
+});
+
+test("task demo() fails when an attack succeeds, an honest call does not, or something else is recorded", async () => {
+  const surprises = [
+    { file: "demo/on_the_way.ts", from: '"9".charCodeAt(0)', to: '"1".charCodeAt(0)' },
+    { file: "demo/stolen.ts", from: "paymentsBy(site, 0)", to: "paymentsBy(site, 2 * HOUR_MS)" },
+    { file: "demo/stolen.ts", from: '"payments call.refuse replayed"', to: '"payments call.refuse stale"' },
+    { file: "demo/widened.ts", from: 'code: "permission_denied"', to: 'code: "unauthenticated"' },
+    { file: "demo.ts", from: 'verify("bad_digest")', to: 'verify("checkpoint")' },
+  ];
+  const outcomes = await Promise.all(surprises.map((change) => outputWith("demo.ts", change)));
+  outcomes.forEach(({ code, stderr }, index) => {
+    assert.equal(code, 1, surprises[index]!.to);
+    assert.match(stderr, /error: Uncaught/);
+  });
 });
 
 test("task hello() greets", async () => {
@@ -69,6 +87,39 @@ test("task hello() greets", async () => {
   assert.equal(stdout, "Hello, Ada!\n");
   assert.equal(stderr, "");
 });
+
+test("task identity() greets whom it knows", async () => {
+  const { code, stdout, stderr } = await outputOf("identity");
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, "Hello, Ada! I know you by spiffe://example.org/web.\n");
+  assert.equal(stderr, "");
+});
+
+test("task chain() shows who called whom for whom, and by which right", async () => {
+  const { code, stdout, stderr } = await outputOf("chain");
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, "");
+  const readme = await Deno.readTextFile(`${ROOT}examples/03_chain/README.md`);
+  const [, expected] = /```text\n([^`]+)```/.exec(readme)!;
+  const sameTrace = (text: string) => text.replaceAll(/trace ([0-9a-f]{8})\b/g, "trace");
+  assert.equal(sameTrace(stdout), sameTrace(expected!));
+  assert.equal(new Set(stdout.match(/trace \w+/g)).size, 1);
+});
+
+for (const [folder, main] of [["02_identity", "identity.ts"], ["03_chain", "chain.ts"]] as const) {
+  test(`${folder} refuses what its README says it does`, async () => {
+    const changes = await changesIn(folder);
+    assert.ok(changes.length >= 3);
+    const outcomes = await Promise.all(changes.map((change) => outputWith(`${folder}/${main}`, change)));
+    outcomes.forEach(({ code, stdout, stderr }, index) => {
+      const { to, words } = changes[index]!;
+      assert.equal(code, 1, to);
+      assert.ok(words.length > 0);
+      for (const word of words) assert.ok((stdout + stderr).includes(word), `${to} shows ${word}: ${stdout}${stderr}`);
+      assert.doesNotMatch(stdout, /Hello|Receipt/);
+    });
+  });
+}
 
 test("task hello:serve() answers curl and ends at an interrupt", async (t) => {
   if (!await hasCurl()) return t.skip("there is no curl on this machine");

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { AuthError } from "./auth_error.ts";
 import { MAX_TOKEN, readJws, signJws, verifyJws } from "./jws.ts";
 import { importPublicKey, type PublicJwk, publicJwkSchema } from "./public_key.ts";
+import type { Secret } from "./secret.ts";
 import type { SigningKey } from "./signing_key.ts";
 import { trustDomainId } from "./spiffe_id.ts";
 import { TOKEN_TYPES } from "./wire.ts";
@@ -11,7 +12,7 @@ export interface Evidence {
   /** Which attestor is to judge it: `join_token`, `oidc`, `wit`. */
   readonly type: string;
   /** The evidence itself. */
-  readonly token: string;
+  readonly token: string | Secret;
 }
 
 /** A workload's request for an identity token: signed by the key that the token will name. */
@@ -19,7 +20,7 @@ export interface EnrollmentRequest {
   /** The key, its possession proven. */
   readonly jwk: PublicJwk;
   /** The evidence. */
-  readonly evidence: Evidence;
+  readonly evidence: { readonly type: string; readonly token: string };
   /** The request's own id. */
   readonly requestId: string;
 }
@@ -29,11 +30,12 @@ export function signEnrollment(
   key: SigningKey,
   request: { readonly trustDomain: string; readonly evidence: Evidence; readonly nowMs: number },
 ): Promise<string> {
+  const { type, token } = request.evidence;
   const iat = Math.floor(request.nowMs / 1_000);
   return signJws(TOKEN_TYPES.enrollment, {
     aud: trustDomainId(request.trustDomain),
     cnf: { jwk: key.jwk },
-    evidence: request.evidence,
+    evidence: { type, token: typeof token === "string" ? token : token.reveal() },
     exp: iat + LIFETIME_S,
     iat,
     jti: crypto.randomUUID(),

@@ -87,7 +87,7 @@ export interface GenerateIdentityOptions {
  * const authority = await createAuthority("example.org", { attestors: [tokens] });
  * const token = tokens.create({ id: "spiffe://example.org/orders", serves: ["orders.v1"] });
  *
- * const identity = await generateIdentity(authority, { evidence: { type: "join_token", token: token.reveal() } });
+ * const identity = await generateIdentity(authority, { evidence: { type: "join_token", token } });
  * if (identity.id !== "spiffe://example.org/orders") throw new Error(identity.id);
  * ```
  *

@@ -16,7 +16,7 @@
  * const trust = await createTrust({ "example.org": authority.bundle() });
  * const join = async (id: string, serves: readonly string[] = []) =>
  *   await generateIdentity(authority, {
- *     evidence: { type: "join_token", token: tokens.create({ id, serves }).reveal() },
+ *     evidence: { type: "join_token", token: tokens.create({ id, serves }) },
  *   });
  *
  * await using server = createServer(implement(Greeter, { hello: (m, { caller }) => ({ text: `${caller?.id} says ${m.name}` }) }), {
@@ -75,6 +75,7 @@ export {
   wildcard,
 } from "./constraint_builders.ts";
 export { ConstraintError } from "./constraint_error.ts";
+export { delegating, type Delegation } from "./delegating.ts";
 export type { Evidence } from "./enrollment.ts";
 export {
   type Credential,

@@ -31,8 +31,12 @@ export interface ProveOptions {
   readonly peer: string;
   /** The name that the instance is addressed by, where it has one of its own. @default {the peer's id} */
   readonly audience?: string;
-  /** The right that the calls are made under. @default {the one handed on with the call that this one is part of} */
-  readonly capability?: Capability;
+  /**
+   * The right that the calls are made under, or what gives it for each call: rights end.
+   *
+   * @default {the one handed on with the call that this one is part of}
+   */
+  readonly capability?: Capability | (() => Capability | Promise<Capability>);
   /**
    * What the peer may do in turn with that right, for calls of its own: decided for each call, so that it can be as
    * narrow as the message. The holder is the peer.
@@ -76,7 +80,22 @@ export function prove(options: ProveOptions): Prover {
   }
   parseWorkloadId(peer);
   assertAudience(options.audience ?? peer);
-  return { prove: (request) => proveRequest(options, request, 0) };
+  return { prove: (request) => attempt(options, request, 0) };
+}
+
+/** What cannot be proven does not leave, and says so in place of looking like a server that is out of reach. */
+async function attempt(options: ProveOptions, request: OutgoingRequest, notBefore: number): Promise<Proof> {
+  try {
+    return await proveRequest(options, request, notBefore);
+  } catch (cause) {
+    if (!(cause instanceof AuthError)) throw cause;
+    if (cause.reason === "wider_right") {
+      throw new RpcError("failed_precondition", "Cannot call: the right does not cover what is to be handed on", {
+        cause,
+      });
+    }
+    throw new RpcError("unauthenticated", "Cannot call: the client cannot prove itself", { cause });
+  }
 }
 
 async function proveRequest(options: ProveOptions, request: OutgoingRequest, notBefore: number): Promise<Proof> {
@@ -94,12 +113,12 @@ async function proveRequest(options: ProveOptions, request: OutgoingRequest, not
   const created = Math.max(Math.floor(now() / 1_000), notBefore);
   const parts = { method, target, header: (name: string) => all[name] };
   const terms = { created, nonce, audience: options.audience ?? peer };
-  const exchange: Exchange = { call, nonce, parts, answered: 0 };
+  const exchange: Exchange = { call, nonce, parts, answeredBy: undefined, answered: 0 };
   return {
     headers: { ...headers, ...await signRequest(parts, terms, identity) },
     verify: (response) => verifyResponse(options, exchange, response),
     // The server's own clock says what is late enough for it.
-    again: () => proveRequest(options, request, exchange.answered + 1),
+    again: () => attempt(options, request, exchange.answered + 1),
   };
 }
 
@@ -108,6 +127,8 @@ interface Exchange {
   readonly call: Call;
   readonly nonce: string;
   readonly parts: { readonly method: string; readonly target: string };
+  /** Whose token the answer had, where that was good. */
+  answeredBy: string | undefined;
   /** When the answer was signed, in seconds since 1970. */
   answered: number;
 }
@@ -119,10 +140,11 @@ async function contextHeaders(options: ProveOptions, call: Call): Promise<Record
   const callers = call.origin?.callers ?? [];
   if (callers.length > MAX_CALLERS) throw new RpcError("failed_precondition", "Cannot call: the call goes in circles");
   if (callers.length > 0) headers[CALLERS_HEADER] = writeCallers(callers);
-  const held = options.capability ?? handedOn(call);
+  const own = typeof options.capability === "function" ? await options.capability() : options.capability;
+  const held = own ?? handedOn(call);
   const tool = call.method.path.slice(1);
   if (held && Object.hasOwn(held.tools, tool)) {
-    const shown = options.capability ?? await narrowed(options, held, tool);
+    const shown = own ?? await narrowed(options, held, tool);
     headers["authorization"] = CAPABILITY_SCHEME + shown.chain.reveal();
   }
   const grant = delegate?.(call);
@@ -165,6 +187,7 @@ async function verifyResponse(options: ProveOptions, exchange: Exchange, respons
     const signature = readResponseSignature(answer, nonce);
     assertInTime(signature, now());
     const server = await trust.verify(headers.get(WIT_HEADER) ?? "");
+    exchange.answeredBy = server.id;
     if (server.id !== peer) throw new AuthError("wrong_peer", "Cannot accept the answer: another identity proves it");
     if (!server.serves.includes(call.method.service)) {
       throw new AuthError("wrong_peer", "Cannot accept the answer: its identity may not serve the service");
@@ -175,17 +198,23 @@ async function verifyResponse(options: ProveOptions, exchange: Exchange, respons
     }
     exchange.answered = signature.created;
   } catch (cause) {
-    recordRefused(options, call, cause);
+    recordRefused(options, exchange, cause);
     throw new RpcError("unavailable", "Cannot trust the answer: the service that was called did not prove it", {
       cause,
     });
   }
 }
 
-function recordRefused({ audit, peer }: ProveOptions, call: Call, cause: unknown): void {
+function recordRefused({ audit, peer }: ProveOptions, { call, answeredBy }: Exchange, cause: unknown): void {
   const reason = cause instanceof AuthError ? cause.reason : "internal";
+  const { traceparent } = call.origin ?? {};
+  const fields = {
+    peer,
+    ...answeredBy === undefined ? {} : { answeredBy },
+    ...traceparent === undefined ? {} : { traceparent },
+  };
   try {
-    audit?.record({ event: "answer.refuse", reason, method: call.method.path.slice(1), fields: { peer } });
+    audit?.record({ event: "answer.refuse", reason, method: call.method.path.slice(1), fields });
   } catch {
     // The answer is refused all the same.
   }

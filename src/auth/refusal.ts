@@ -14,6 +14,7 @@ export function refusalOf(error: unknown): RpcError {
       : new RpcError("internal", "The call failed inside the service", { cause: error });
   }
   const [code, message] = PUBLIC[error.reason] ?? UNBELIEVED;
+  error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
   const Kind = error.reason === "before_start" ? ProveAgainError : RpcError;
   return new Kind(code, message, { cause: error });
 }

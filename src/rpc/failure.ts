@@ -46,20 +46,30 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
   const { code, message } = known ?? MASKED;
   const details = known && call.method ? await contractDetails(known, call.method) : undefined;
   const more = known?.again ? [{ type: PROVE_AGAIN, value: "" }] : wireDetails(details, code, call.method);
-  note(log, {
-    level: known && code !== "internal" ? "info" : "error",
-    event: known ? message : "A handler failed",
-    correlationId,
-    method: call.method?.path.slice(1),
-    code,
-    cause: known ? known.cause : thrown,
-  });
+  // The client proves again by itself, and a server that has just started has better things to say.
+  if (!known?.again) noteFailure(log, known, thrown, { correlationId, method: call.method?.path.slice(1) });
   return {
     wire: { code, message, details: [requestInfo(correlationId), ...more] },
     correlationId,
     details,
     http: known?.http,
   };
+}
+
+function noteFailure(
+  log: Log,
+  known: Public | undefined,
+  thrown: unknown,
+  call: { readonly correlationId: string; readonly method: string | undefined },
+): void {
+  const { code, message } = known ?? MASKED;
+  note(log, {
+    level: known && code !== "internal" ? "info" : "error",
+    event: known ? message : "A handler failed",
+    ...call,
+    code,
+    cause: known ? known.cause : thrown,
+  });
 }
 
 /** What an error says publicly, read once: a hostile one may throw, or answer differently, when it is read. */

@@ -69,7 +69,7 @@ test("task demo() tells the rest of its story", async () => {
 test("task demo() fails when an attack succeeds, an honest call does not, or something else is recorded", async () => {
   const surprises = [
     { file: "demo/on_the_way.ts", from: '"9".charCodeAt(0)', to: '"1".charCodeAt(0)' },
-    { file: "demo/stolen.ts", from: "paymentsBy(site, 0)", to: "paymentsBy(site, 2 * HOUR_MS)" },
+    { file: "demo/stolen.ts", from: "ordersSince(site, 0)", to: "ordersSince(site, 2 * HOUR_MS)" },
     { file: "demo/stolen.ts", from: '"payments call.refuse replayed"', to: '"payments call.refuse stale"' },
     { file: "demo/widened.ts", from: 'code: "permission_denied"', to: 'code: "unauthenticated"' },
     { file: "demo.ts", from: 'verify("bad_digest")', to: 'verify("checkpoint")' },

@@ -1,8 +1,7 @@
 /**
  * The types of constraints, as `constraint_type` names them on the wire.
  *
- * `pathPrefix` is Postern's own, so its name begins with the name of the package, which nobody else can publish. The
- * draft's `not_one_of` and `contains` are left out: what a token excludes, it cannot have thought of completely.
+ * `pathPrefix` is Postern's own, which its name says. The draft's `not_one_of` and `contains` are left out: what a token excludes, it cannot have thought of completely.
  *
  * @see {@link https://datatracker.ietf.org/doc/draft-niyikiza-oauth-attenuating-agent-tokens/ | AAT}, section 3.4.
  */
@@ -35,7 +34,7 @@ export type Scalar = string | number | boolean | null;
 /** The argument is this value. Types count: `1` is not `"1"`; `-0` is `0`. */
 export interface Exact {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.exact;
+  readonly constraint_type: "exact";
   /** The one value. */
   readonly value: Scalar;
 }
@@ -43,7 +42,7 @@ export interface Exact {
 /** The argument is one of these values. */
 export interface OneOf {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.oneOf;
+  readonly constraint_type: "one_of";
   /** The values, at least one. */
   readonly values: readonly Scalar[];
 }
@@ -51,7 +50,7 @@ export interface OneOf {
 /** The argument is a number between bounds, of which there is at least one. */
 export interface Range {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.range;
+  readonly constraint_type: "range";
   /** The lower bound. */
   readonly min?: number;
   /** The upper bound, not below the lower one. */
@@ -73,7 +72,7 @@ export interface Range {
 /** The argument is an array, and each of its items is one of these values; an empty one always is. */
 export interface Subset {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.subset;
+  readonly constraint_type: "subset";
   /** What the items may be. */
   readonly allowed: readonly Scalar[];
 }
@@ -86,7 +85,7 @@ export interface Subset {
  */
 export interface PathPrefix {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.pathPrefix;
+  readonly constraint_type: "urn:postern:path_prefix";
   /** A path by the same rules, or `/`, which covers every path that begins with a slash. */
   readonly prefix: string;
 }
@@ -94,7 +93,7 @@ export interface PathPrefix {
 /** The argument satisfies every one of these constraints. */
 export interface All {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.all;
+  readonly constraint_type: "all";
   /** The constraints, at least one. */
   readonly constraints: readonly Constraint[];
 }
@@ -102,7 +101,7 @@ export interface All {
 /** The argument satisfies at least one of these constraints. */
 export interface AnyOf {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.any;
+  readonly constraint_type: "any";
   /** The constraints, at least one. */
   readonly constraints: readonly Constraint[];
 }
@@ -110,7 +109,7 @@ export interface AnyOf {
 /** The argument may be anything. */
 export interface Wildcard {
   /** Tells the constraints apart. */
-  readonly constraint_type: typeof CONSTRAINT_TYPES.wildcard;
+  readonly constraint_type: "wildcard";
 }
 
 /** What a capability says of one argument, as on the wire. */

@@ -1,7 +1,8 @@
 /**
  * The types of constraints, as `constraint_type` names them on the wire.
  *
- * `pathPrefix` is Postern's own, which its name says. The draft's `not_one_of` and `contains` are left out: what a token excludes, it cannot have thought of completely.
+ * `pathPrefix` is Postern's own, which its name says. The draft's `not_one_of` and `contains` are left out: what a token
+ * excludes, it cannot have thought of completely.
  *
  * @see {@link https://datatracker.ietf.org/doc/draft-niyikiza-oauth-attenuating-agent-tokens/ | AAT}, section 3.4.
  */

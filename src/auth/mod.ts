@@ -39,7 +39,13 @@
 export type { Attested, Attestor } from "./attestor.ts";
 export { AuthError, type AuthReason } from "./auth_error.ts";
 export { type Authority, type AuthorityKeys, type AuthorityOptions, createAuthority } from "./authority.ts";
-export { AuthorityService, authorityService, type RemoteAuthority, remoteAuthority } from "./authority_service.ts";
+export {
+  type AuthorityMethods,
+  AuthorityService,
+  authorityService,
+  type RemoteAuthority,
+  remoteAuthority,
+} from "./authority_service.ts";
 export {
   attenuate,
   type Capability,

@@ -9,7 +9,7 @@ import { generateKey, type SigningKey } from "./signing_key.ts";
 import { parseWorkloadId, trustDomainId } from "./spiffe_id.ts";
 import { createTrust } from "./trust.ts";
 import { readWit } from "./wit.ts";
-import type { BundleKey, Revocations, TrustBundle } from "./trust_bundle.ts";
+import { type BundleKey, MAX_REVOKED, type Revocations, type TrustBundle } from "./trust_bundle.ts";
 import {
   ALGORITHM,
   ATTRIBUTES_CLAIM,
@@ -82,6 +82,7 @@ export interface Authority extends Enroller {
    * Revokes identities, keys and tokens.
    *
    * @param what What is revoked, in addition to what is already.
+   * @throws {RangeError} More than 10,000 of a kind, which no reader of the bundle would take.
    */
   revoke(what: Partial<Revocations>): void;
 }
@@ -149,11 +150,15 @@ export async function createAuthority(trustDomain: string, options: AuthorityOpt
     },
     revoke({ ids = [], keys = [], tokens = [] }) {
       const { revoked } = office;
-      office.revoked = {
+      const all = {
         ids: [...new Set([...revoked.ids, ...ids])],
         keys: [...new Set([...revoked.keys, ...keys])],
         tokens: [...new Set([...revoked.tokens, ...tokens])],
       };
+      if (Object.values(all).some((list) => list.length > MAX_REVOKED)) {
+        throw new RangeError(`Cannot revoke more than ${MAX_REVOKED} of a kind: rotate the keys and start again`);
+      }
+      office.revoked = all;
       change("authority.revoke", { ids: ids.length, keys: keys.length, tokens: tokens.length });
     },
   };
@@ -221,7 +226,9 @@ async function enroll(office: Office, request: string): Promise<string> {
     const verified = await verifyEnrollment(request, { trustDomain: office.trustDomain, nowMs: office.now() });
     assertFirst(office.recentRequests, verified.requestId, office.now());
     const attested = await attest(office, verified);
-    // Only what was believed is remembered: anyone can sign a request with a key of his own.
+    // Only what was believed is remembered: anyone can sign a request with a key of his own. Again, because it may have
+    // come more than once while it was judged.
+    assertFirst(office.recentRequests, verified.requestId, office.now());
     office.recentRequests.set(verified.requestId, office.now());
     return await issue(office, verified.jwk, attested);
   } catch (error) {

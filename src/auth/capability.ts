@@ -3,12 +3,13 @@ import { toBase64Url } from "../internal/base64.ts";
 import { AuthError } from "./auth_error.ts";
 import { type CapabilityClaims, readCapability } from "./capability_token.ts";
 import { signJws } from "./jws.ts";
-import type { PublicJwk } from "./public_key.ts";
+import { type PublicJwk, thumbprintOf } from "./public_key.ts";
 import { type Secret, secret } from "./secret.ts";
 import type { SigningKey } from "./signing_key.ts";
 import { parseWorkloadId } from "./spiffe_id.ts";
 import { narrower, parseToolMap, type ToolMap } from "./tool_map.ts";
 import { CAPABILITY_DETAILS, CHAIN_SEPARATOR, HOLDER_MEMBER, THUMBPRINT_URI, TOKEN_TYPES } from "./wire.ts";
+import { readWit } from "./wit.ts";
 
 /** A right as its holder has it: a chain of signed tokens, each narrower than the one before. */
 export interface Capability {
@@ -105,7 +106,8 @@ export interface CapabilityHolder extends Pick<CapabilityIssuer, "key"> {
  * @param grant What the narrower one allows; its time and depth are cut to what the right has left.
  * @param options The clock.
  * @returns The narrower right.
- * @throws {AuthError} `wider_right`: it would allow what the right does not, or may not be passed on.
+ * @throws {AuthError} `wider_right`: it would allow what the right does not, or may not be passed on; `wrong_holder`,
+ * `expired_right`; `malformed_chain` where it got too long.
  */
 export async function attenuate(
   capability: Capability,
@@ -115,6 +117,9 @@ export async function attenuate(
 ): Promise<Capability> {
   const tokens = capability.chain.reveal().split(CHAIN_SEPARATOR);
   const { claims: parent, jws } = readCapability(tokens.at(-1)!);
+  assertHeldBy(parent, holder);
+  const nowS = Math.floor((options.now ?? Date.now)() / 1_000);
+  if (parent.exp <= nowS) throw new AuthError("expired_right", "Cannot pass the right on: it has ended");
   if (parent.del_depth >= parent.del_max_depth) {
     throw new AuthError("wider_right", "Cannot pass the right on: it was passed on as often as it may be");
   }
@@ -122,7 +127,7 @@ export async function attenuate(
   if (!narrower(tools, toolsOf(parent))) {
     throw new AuthError("wider_right", "Cannot pass the right on: it would allow more than it does");
   }
-  const iat = Math.max(parent.iat, Math.floor((options.now ?? Date.now)() / 1_000));
+  const iat = Math.max(parent.iat, nowS);
   const del_depth = parent.del_depth + 1;
   const claims = {
     ...claimsOf(grant, iat, Math.min(iat + lifetimeOf(grant), parent.exp)),
@@ -133,6 +138,12 @@ export async function attenuate(
   };
   const token = await signJws(TOKEN_TYPES.capability, claims, { sign: holder.key.sign });
   return capabilityOf([...tokens, ...await credentialFor(parent, holder), token]);
+}
+
+/** Who passes on what is not his makes something that nobody takes, and should know it here. */
+function assertHeldBy({ cnf: { jwk, [HOLDER_MEMBER]: id } }: CapabilityClaims, holder: CapabilityHolder): void {
+  if (jwk ? thumbprintOf(jwk) === holder.key.thumbprint : id === holder.id) return;
+  throw new AuthError("wrong_holder", "Cannot pass the right on: it is another's");
 }
 
 /** The identity token goes into the chain where the parent names an identity: it says whose key signs the child. */
@@ -149,7 +160,7 @@ async function credentialFor(parent: CapabilityClaims, holder: CapabilityHolder)
  *
  * @param chain The chain.
  * @returns The right.
- * @throws {AuthError} `malformed_token`, `malformed_chain`.
+ * @throws {AuthError} `malformed_chain`.
  */
 export function readChain(chain: Secret): Capability {
   return capabilityOf(chain.reveal().split(CHAIN_SEPARATOR));
@@ -159,8 +170,15 @@ function capabilityOf(tokens: readonly string[]): Capability {
   const own = tokens.flatMap((token) => isCapability(token) ? [readCapability(token).claims] : []);
   const leaf = own.at(-1);
   if (!leaf) throw new AuthError("malformed_chain", "Cannot read the right: there is no capability in it");
+  if (!tokens.every((token) => isCapability(token) || isIdentityToken(token))) {
+    throw new AuthError("malformed_chain", "Cannot read the right: a token in it is none");
+  }
+  const chain = tokens.join(CHAIN_SEPARATOR);
+  if (chain.length > MAX_CHAIN) {
+    throw new AuthError("malformed_chain", `Cannot use the right: it is over ${MAX_CHAIN} bytes, which nobody takes`);
+  }
   return Object.freeze({
-    chain: secret(tokens.join(CHAIN_SEPARATOR)),
+    chain: secret(chain),
     tokenIds: own.map(({ jti }) => jti),
     tools: toolsOf(leaf),
     audience: leaf.aud,
@@ -173,6 +191,16 @@ function capabilityOf(tokens: readonly string[]): Capability {
 export function isCapability(token: string): boolean {
   try {
     readCapability(token);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a token of a chain says it is the identity token of who signed the next. */
+export function isIdentityToken(token: string): boolean {
+  try {
+    readWit(token);
     return true;
   } catch {
     return false;
@@ -220,6 +248,9 @@ function depthOf({ depth }: Grant, otherwise: number): number {
   if (Number.isInteger(depth) && depth >= 0 && depth <= MAX_DEPTH) return depth;
   throw new RangeError(`Cannot grant a right of depth ${depth}: it must be from 0 to ${MAX_DEPTH}`);
 }
+
+/** The longest chain, in bytes: what the headers of a request have room for, beside the rest. */
+export const MAX_CHAIN = 12_288;
 
 /** How many times a right may be passed on at most. */
 export const MAX_DEPTH = 4;

@@ -1,5 +1,5 @@
 import { AuthError } from "./auth_error.ts";
-import { hashOf, MAX_DEPTH, toolsOf } from "./capability.ts";
+import { hashOf, isIdentityToken, MAX_CHAIN, MAX_DEPTH, toolsOf } from "./capability.ts";
 import { type CapabilityClaims, readCapability } from "./capability_token.ts";
 import { type UnverifiedJws, verifyJws } from "./jws.ts";
 import { importPublicKey, thumbprintOf } from "./public_key.ts";
@@ -7,7 +7,7 @@ import { parseSpiffeId } from "./spiffe_id.ts";
 import { narrower, type ToolMap } from "./tool_map.ts";
 import type { Trust } from "./trust.ts";
 import { CHAIN_SEPARATOR, HOLDER_MEMBER, KEY_USES, THUMBPRINT_URI } from "./wire.ts";
-import { readWit, type Workload } from "./wit.ts";
+import type { Workload } from "./wit.ts";
 
 /** A chain whose every signature and every step was verified; whether it holds now, here and for its presenter is not yet. */
 export interface VerifiedChain {
@@ -127,7 +127,7 @@ function readLinks(text: string): readonly Link[] {
   if (tokens.length > 2 * (MAX_DEPTH + 1)) throw malformed("it has too many tokens");
   const links: Link[] = [];
   for (let i = 0; i < tokens.length; i++) {
-    const wit = isWit(tokens[i]!) ? tokens[i++]! : undefined;
+    const wit = isIdentityToken(tokens[i]!) ? tokens[i++]! : undefined;
     if (i === tokens.length) throw malformed("it ends with an identity token");
     links.push({ ...readCapability(tokens[i]!), wit });
   }
@@ -212,22 +212,11 @@ function holderName(claims: CapabilityClaims): string {
   return id ?? THUMBPRINT_URI + thumbprint;
 }
 
-function isWit(token: string): boolean {
-  try {
-    readWit(token);
-    return true;
-  } catch {
-    return false; // then it must be a capability, and reading it as one says what is wrong
-  }
-}
-
 const malformed = (why: string) => new AuthError("malformed_chain", `Cannot accept the right: ${why}`);
 const broken = (why: string) => new AuthError("broken_chain", `Cannot accept the right: ${why}`);
 const unknownRoot = () =>
   new AuthError("unknown_root", "Cannot accept the right: its issuer may not issue rights here");
 
-/** In bytes: what the headers of a request have room for, beside the rest. */
-const MAX_CHAIN = 12_288;
 /** In seconds; a day. */
 const MAX_LIFETIME_S = 86_400;
 const MAX_REMEMBERED = 512;

@@ -152,7 +152,7 @@ function identityOf(key: SigningKey, token: string, { now, renew }: Renewal): Id
     const current = held.expiresAtMs > now() ? held.token.reveal() : undefined;
     retryAtMs = now() + RETRY_MS;
     held = holdToken(key, await renew!(current), claims.sub);
-    retryAtMs = 0;
+    if (held.renewAtMs > now()) retryAtMs = 0; // an authority that gave the same token again is not asked at once
   };
   const startRenewal = () => renewing ??= renewOnce().finally(() => renewing = undefined);
   const isDue = () => renew !== undefined && now() >= held.renewAtMs && now() >= retryAtMs;
@@ -178,7 +178,9 @@ function identityOf(key: SigningKey, token: string, { now, renew }: Renewal): Id
   });
 
   async function renewed(): Promise<Credential> {
-    if (!renew) throw new AuthError("expired_token", "Cannot prove the identity: its token has ended");
+    if (!renew || (!renewing && now() < retryAtMs)) {
+      throw new AuthError("expired_token", "Cannot prove the identity: its token has ended");
+    }
     await startRenewal();
     if (held.expiresAtMs > now()) return held;
     throw new AuthError("expired_token", "Cannot prove the identity: its new token has ended too");

@@ -46,6 +46,7 @@ export {
   type RemoteAuthority,
   remoteAuthority,
 } from "./authority_service.ts";
+export { keyFromBinding } from "./binding_key.ts";
 export {
   attenuate,
   type Capability,
@@ -101,6 +102,7 @@ export type { PublicJwk } from "./public_key.ts";
 export { memoryReplay, type MemoryReplayOptions, type ReplayStore, type UsedNonce } from "./replay.ts";
 export { type Secret, secret } from "./secret.ts";
 export { generateKey, importKey, keyOfPair, type Signer, type SigningKey } from "./signing_key.ts";
+export { storedKey } from "./stored_key.ts";
 export { createTrust, type Trust, type TrustOptions } from "./trust.ts";
 export type { BundleKey, Revocations, TrustBundle } from "./trust_bundle.ts";
 export { type ArgumentMap, type ToolMap } from "./tool_map.ts";

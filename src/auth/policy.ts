@@ -109,7 +109,19 @@ export function allow(rule: Rule): Rule {
   if (when !== undefined && typeof when !== "function") {
     throw new TypeError(`Cannot use the rule: its "when" is no function`);
   }
-  return Object.freeze({ ...rule });
+  for (const [name, flag] of [["capability", capability], ["anyone", anyone]] as const) {
+    if (flag !== undefined && typeof flag !== "boolean") {
+      throw new TypeError(`Cannot use the rule: its "${name}" is neither true nor false`);
+    }
+  }
+  // Lists and attributes too: who changes his later must not change what is allowed.
+  const copies = Object.entries(rule).map(([name, value]) => [name, copyOf(value)]);
+  return Object.freeze(Object.fromEntries(copies));
+}
+
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return Object.freeze([...value]);
+  return typeof value === "object" && value !== null ? Object.freeze({ ...value }) : value;
 }
 
 /**

@@ -99,11 +99,11 @@ export function protect(options: ProtectOptions): Guard {
       return gate.identity.keepFresh();
     },
     async admit(incoming) {
-      const seen: Seen = { caller: undefined };
+      const seen: Seen = { caller: undefined, believed: false };
       try {
         return incoming.request ? await admitRequest(gate, incoming, seen) : admitOwn(gate, incoming);
       } catch (error) {
-        throw refuse(gate, incoming, seen.caller, error);
+        throw refuse(gate, incoming, seen, error);
       }
     },
   };
@@ -137,6 +137,7 @@ async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise
   // could get one for a copy that he broke, show it to the caller, and deliver the whole one afterwards.
   incoming.sealRefusal(seal);
   assertCertificate(incoming, caller);
+  seen.believed = true;
   const right = await verifyRight(gate, parts, caller);
   const origin = readOrigin(parts, signature, gate.identity);
   const rules = matchingRules(gate, incoming, caller, right);
@@ -268,7 +269,7 @@ function deciding(gate: Gate, incoming: Incoming, { caller, rules, right }: Deci
       }
       recordAllowed(gate, incoming, caller, right);
     } catch (error) {
-      throw refuse(gate, incoming, caller, error);
+      throw refuse(gate, incoming, { caller, believed: true }, error);
     }
   };
 }
@@ -290,13 +291,13 @@ function recordAllowed(
 }
 
 /** Records the refusal, and gives what the caller is told of it. */
-function refuse(gate: Gate, incoming: Incoming, caller: Caller | undefined, error: unknown): Error {
+function refuse(gate: Gate, incoming: Incoming, { caller, believed }: Seen, error: unknown): Error {
   try {
     gate.audit?.record({ ...eventOf("call.refuse", incoming, caller), reason: reasonOf(error) });
   } catch {
     // The call is refused all the same, and the server's log has it.
   }
-  return refusalOf(error);
+  return refusalOf(error, believed);
 }
 
 function eventOf(event: string, incoming: Incoming, caller: Caller | undefined) {
@@ -332,7 +333,9 @@ const publicRight = ({ path, tools, tokenIds, expiresAtMs }: VerifiedChain): Rig
 
 /** Who turned out to call, for when the call is refused. */
 interface Seen {
-  caller: Workload | undefined;
+  caller: Caller | undefined;
+  /** Whether it is settled who calls: what is wrong from then on is with what it may. */
+  believed: boolean;
 }
 
 interface Gate

@@ -7,7 +7,7 @@ import {
   type Prover,
   RpcError,
 } from "../rpc/mod.ts";
-import { AuthError } from "./auth_error.ts";
+import { AuthError, type AuthReason } from "./auth_error.ts";
 import { MAX_CALLERS, writeCallers } from "./call_context.ts";
 import { attenuate, type Capability, type Grant, readChain } from "./capability.ts";
 import { contentDigest } from "./content_digest.ts";
@@ -83,6 +83,9 @@ export function prove(options: ProveOptions): Prover {
   return { prove: (request) => attempt(options, request, 0) };
 }
 
+/** What is wrong with a right, not with who holds it. */
+const OF_RIGHTS: readonly AuthReason[] = ["expired_right", "wrong_holder", "malformed_chain"];
+
 /** What cannot be proven does not leave, and says so in place of looking like a server that is out of reach. */
 async function attempt(options: ProveOptions, request: OutgoingRequest, notBefore: number): Promise<Proof> {
   try {
@@ -93,6 +96,9 @@ async function attempt(options: ProveOptions, request: OutgoingRequest, notBefor
       throw new RpcError("failed_precondition", "Cannot call: the right does not cover what is to be handed on", {
         cause,
       });
+    }
+    if (OF_RIGHTS.includes(cause.reason)) {
+      throw new RpcError("permission_denied", "Cannot call: the right that is held is not good for it", { cause });
     }
     throw new RpcError("unauthenticated", "Cannot call: the client cannot prove itself", { cause });
   }

@@ -6,14 +6,16 @@ import { AuthError, type AuthReason } from "./auth_error.ts";
  *
  * Which check failed is in the audit and in the log; a stranger learns only that it is not believed, and who is believed
  * but not allowed learns the same for a method that it may not call and for one that does not exist.
+ *
+ * @param believed Whether it is settled who calls: then whatever is wrong is with what the caller may.
  */
-export function refusalOf(error: unknown): RpcError {
+export function refusalOf(error: unknown, believed: boolean): RpcError {
   if (!(error instanceof AuthError)) {
     return error instanceof RpcError
       ? error
       : new RpcError("internal", "The call failed inside the service", { cause: error });
   }
-  const [code, message] = PUBLIC[error.reason] ?? UNBELIEVED;
+  const [code, message] = PUBLIC[error.reason] ?? (believed ? FORBIDDEN : UNBELIEVED);
   error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
   const Kind = error.reason === "before_start" ? ProveAgainError : RpcError;
   return new Kind(code, message, { cause: error });
@@ -34,6 +36,7 @@ const PUBLIC: Readonly<Partial<Record<AuthReason, readonly [RpcCode, string]>>> 
   replay_full: ["unavailable", "The server cannot take more calls at the moment"],
   audit_full: ["unavailable", "The server cannot take more calls at the moment"],
   over_quota: ["resource_exhausted", "Too many calls of this caller are under way"],
+  malformed_context: UNBELIEVED,
   malformed_chain: FORBIDDEN,
   unknown_root: FORBIDDEN,
   broken_chain: FORBIDDEN,

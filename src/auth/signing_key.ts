@@ -40,16 +40,19 @@ export async function generateKey(): Promise<SigningKey> {
 /**
  * Uses a key that was made elsewhere: one from a store that keeps `CryptoKey`s, such as IndexedDB or Deno KV.
  *
- * @param pair The key pair; its private half should not be extractable.
+ * @param pair The key pair; its private half must not be extractable.
  * @returns The key.
- * @throws {AuthError} `malformed_key`: not an Ed25519 key that may sign.
+ * @throws {AuthError} `malformed_key`: not an Ed25519 key that may sign, one that can be exported, or halves that do not belong together.
  */
 export async function keyOfPair({ privateKey, publicKey }: CryptoKeyPair): Promise<SigningKey> {
   if (privateKey?.algorithm?.name !== ALGORITHM || !privateKey.usages.includes("sign")) {
     throw new AuthError("malformed_key", "Cannot use the key: it is not an Ed25519 key that may sign");
   }
+  if (privateKey.extractable) {
+    throw new AuthError("malformed_key", "Cannot use the key: it can be exported");
+  }
   const x = toBase64Url(new Uint8Array(await crypto.subtle.exportKey("raw", publicKey)));
-  return signingKey({ kty: "OKP", crv: "Ed25519", x }, privateKey);
+  return await assertPair(signingKey({ kty: "OKP", crv: "Ed25519", x }, privateKey));
 }
 
 /**
@@ -60,7 +63,11 @@ export async function keyOfPair({ privateKey, publicKey }: CryptoKeyPair): Promi
  * @throws {AuthError} `malformed_key`: not an Ed25519 private key as a JWK, or its halves do not belong together.
  */
 export async function importKey(text: Secret): Promise<SigningKey> {
-  const key = await imported(text);
+  return await assertPair(await imported(text));
+}
+
+/** A token for the public half of another key would prove nothing of what this one signs. */
+async function assertPair(key: SigningKey): Promise<SigningKey> {
   const probe = new TextEncoder().encode("postern");
   const publicKey = await crypto.subtle.importKey("raw", key.publicKey, ALGORITHM, true, ["verify"]);
   if (await crypto.subtle.verify(ALGORITHM, publicKey, await key.sign(probe), probe)) return key;

@@ -74,11 +74,14 @@ export async function importBundle(bundle: unknown): Promise<ImportedBundle> {
   };
 }
 
+/** How many of a kind a bundle revokes at most. */
+export const MAX_REVOKED = 10_000;
+
 /** Under which name an imported bundle has a key. */
 export const keyName = (use: BundleKey["use"], kid: string): string => `${use}:${kid}`;
 
 const Name = /* @__PURE__ */ v.pipe(v.string(), v.regex(/^[\w.-]{1,128}$/));
-const Names = /* @__PURE__ */ v.pipe(v.array(v.pipe(v.string(), v.maxLength(2048))), v.maxLength(10_000));
+const Names = /* @__PURE__ */ v.pipe(v.array(v.pipe(v.string(), v.maxLength(2048))), v.maxLength(MAX_REVOKED));
 
 const bundleSchema = /* @__PURE__ */ v.strictObject({
   keys: v.pipe(

@@ -7,6 +7,8 @@ export interface Origin {
   readonly traceparent?: string | undefined;
   /** The identities that it came through, the first caller first. */
   readonly callers: readonly string[];
+  /** How long what it is part of has left, in milliseconds. */
+  readonly remainingMs?: number | undefined;
   /** A right that was handed to this service for calls of its own. */
   readonly delegation?: { reveal(): string } | undefined;
 }

@@ -82,7 +82,8 @@ type UnaryFunction = (message: unknown, options?: CallOptions) => Promise<unknow
 
 function unary(method: Method, transport: Transport, defaultTimeoutMs: number): UnaryFunction {
   return async (message, options) => {
-    const timeoutMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
+    const ownMs = Math.min(options?.timeoutMs ?? defaultTimeoutMs, MAX_TIMER);
+    const timeoutMs = Math.min(ownMs, options?.origin?.remainingMs ?? ownMs);
     if (!(timeoutMs > 0)) throw overdue();
     const { signal, origin } = options ?? {};
     if (signal?.aborted) throw new RpcError("canceled", CANCELED, { cause: signal.reason, ...RECEIVED });

@@ -82,7 +82,7 @@ export class CallContext implements Context {
   readonly method: Method;
   /** The handler's promise, once the deadline was over before it settled. */
   outlived: Promise<unknown> | undefined;
-  readonly #deadlineMs: number;
+  #deadlineMs: number;
   readonly #log: Log;
   readonly #waiter: { readonly signal?: AbortSignal };
   readonly #startedAt = performance.now();
@@ -158,8 +158,12 @@ export class CallContext implements Context {
     return (message: unknown, options: CallLimits = {}) =>
       method(message, {
         ...options,
-        origin: { traceparent: childOf(this.traceparent), callers: this.chain, delegation },
-        timeoutMs: Math.min(this.remainingMs, options.timeoutMs ?? Infinity),
+        origin: {
+          traceparent: childOf(this.traceparent),
+          callers: this.chain,
+          remainingMs: this.remainingMs,
+          delegation,
+        },
         signal: options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal,
       });
   }
@@ -187,6 +191,11 @@ export class CallContext implements Context {
     return error;
   }
 
+  /** From now on the call has as long as its method says, and no longer than its caller. */
+  allow(deadlineMs: number): void {
+    this.#deadlineMs = deadlineMs;
+  }
+
   /** The guard has let the call in. */
   admit(admission: Admission): void {
     this.#admission = admission;
@@ -203,7 +212,6 @@ export class CallContext implements Context {
 
 /** The part of a client's call options that a context narrows. */
 interface CallLimits {
-  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly origin?: Origin;
 }

@@ -129,21 +129,31 @@ function withoutAmbientAuthority(): RequestInit {
 
 async function read(response: Response, method: Method, codec: Codec, proof: Proof): Promise<unknown> {
   const { status, headers } = response;
-  if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    release(response);
-    throw new RpcError("unknown", "Cannot read the answer: it is a redirect, which is never followed");
-  }
-  // The length of a compressed body says nothing of what it becomes.
-  const length = headers.has("content-encoding") ? null : headers.get("content-length");
-  const body = await readBody(response, length, codec.maxBytes).bytes.catch((error: RpcError) => {
-    release(response);
-    throw error.code === "canceled" ? error.cause : error; // it was not the caller who broke the answer off
+  const body = await receive(response, codec).catch((cause: RpcError) => {
+    // Before an answer is proven, anybody on the way may have made it what it is.
+    const isAnyones = proof.verify && cause instanceof RpcError;
+    throw isAnyones ? new RpcError("unavailable", "Cannot trust the answer: it cannot be read", { cause }) : cause;
   });
   if (proof.verify) await proof.verify({ status, headers, body });
   const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0]!.trim().toLowerCase();
   if (status !== 200) throw await receivedError(method, status, mediaType === ERROR_MEDIA_TYPE ? body : undefined);
   if (mediaType === unaryMediaType(codec.name)) return coded(() => codec.decode(body), "internal");
   throw new RpcError("unknown", "Cannot read the answer: its media type is another");
+}
+
+/** The body of an answer that is one. */
+async function receive(response: Response, codec: Codec): Promise<Uint8Array> {
+  const { status, headers } = response;
+  if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
+    release(response);
+    throw new RpcError("unknown", "Cannot read the answer: it is a redirect, which is never followed");
+  }
+  // The length of a compressed body says nothing of what it becomes.
+  const length = headers.has("content-encoding") ? null : headers.get("content-length");
+  return await readBody(response, length, codec.maxBytes).bytes.catch((error: RpcError) => {
+    release(response);
+    throw error.code === "canceled" ? error.cause : error; // it was not the caller who broke the answer off
+  });
 }
 
 /** Lets go of a body that nobody wants; one that is being read, or is gone, is let go of already. */

@@ -73,7 +73,8 @@ function brokenOff(cause: unknown): never {
   throw new RpcError("canceled", "Cannot read the message: it ended before it was complete", { cause });
 }
 
-function tooLarge(maxBytes: number): RpcError {
+/** The refusal of a body over the limit. */
+export function tooLarge(maxBytes: number): RpcError {
   return new RpcError("resource_exhausted", `Cannot read the message: it is over ${maxBytes} bytes`);
 }
 

@@ -11,7 +11,7 @@ import {
 import { CallContext } from "./context.ts";
 import { failureOf } from "./failure.ts";
 import type { Incoming, Seal } from "./guard.ts";
-import { assertOneLength, readBody } from "./http_body.ts";
+import { assertOneLength, readBody, tooLarge } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
 import { PEER_CERTIFICATE, type PeerInfo } from "./peer.ts";
@@ -55,19 +55,27 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   if (!endpoint && !PATH_PATTERN.test(path)) throw notFound();
   const head = readHead(request.headers, core.limits.maxHeaderBytes);
   const posted = expectFraming(request.method, head, query, core);
-  const deadlineMs = deadlineOf(head, endpoint?.deadlineMs ?? core.limits.callDeadlineMs);
-  const context = exchange.context = new CallContext(endpoint?.method, deadlineMs, core.log, request);
+  const askedMs = askedMsOf(head);
+  // What a method asks for of its own holds once the call is in: until then it would tell a stranger that it exists.
+  const context = exchange.context = new CallContext(
+    endpoint?.method,
+    Math.min(askedMs, core.limits.callDeadlineMs),
+    core.log,
+    request,
+  );
 
   let raw: Promise<Uint8Array> | undefined;
-  const readOnce = () =>
-    raw ??= posted ? receive(core, request, head, maxBytesOf(posted, endpoint), deadlineMs) : NO_BODY;
+  let maxBytes = posted?.maxBytes ?? 0;
+  const readOnce = () => raw ??= posted ? receive(core, request, head, maxBytes, context) : NO_BODY;
   const admitted = admit(core.guard, incomingOf(request, readOnce, exchange), context);
   const admission = admitted instanceof Promise ? await admitted : admitted;
   exchange.seal = admission.seal;
   if (!endpoint) throw notFound();
+  context.allow(Math.min(askedMs, endpoint.deadlineMs));
+  maxBytes = Math.min(maxBytes, endpoint.method.options.maxBodyBytes ?? maxBytes);
 
   const { codec, bytes } = posted
-    ? { codec: posted, bytes: await readOnce() }
+    ? { codec: posted, bytes: noLonger(await readOnce(), maxBytes) }
     : readGet(endpoint, request.method, head, query, core);
   const value = await invoke(endpoint, admission, decode(codec, bytes), context);
   const body = codec.encode(value);
@@ -153,21 +161,21 @@ const notFound = () => new HttpRefusal(404, "unimplemented", "There is no such m
 /** A host and perhaps a port, in a request's `host`. */
 const HOST_PATTERN = /^[\w.\-:[\]]*$/;
 
-/** The shorter of the caller's deadline and the server's. */
-function deadlineOf(head: HttpHead, longestMs: number): number {
-  if (head.timeoutMs === undefined) return longestMs;
+/** How long the caller gives the call. */
+function askedMsOf(head: HttpHead): number {
+  if (head.timeoutMs === undefined) return Infinity;
   if (!TIMEOUT_PATTERN.test(head.timeoutMs)) {
     throw new RpcError("invalid_argument", "Cannot take the call: its timeout is not a number of milliseconds");
   }
   const askedMs = Number(head.timeoutMs);
   if (askedMs === 0) throw new RpcError("deadline_exceeded", DEADLINE_EXCEEDED);
-  return Math.min(askedMs, longestMs);
+  return askedMs;
 }
 
-/** How large a message the method takes; one that does not exist takes as much as any. */
-function maxBytesOf(codec: Codec, endpoint: Endpoint | undefined): number {
-  const own = endpoint?.method.options.maxBodyBytes;
-  return own === undefined ? codec.maxBytes : Math.min(codec.maxBytes, own);
+/** A guard may have read a body before the method's own limit held. */
+function noLonger(bytes: Uint8Array, maxBytes: number): Uint8Array {
+  if (bytes.length <= maxBytes) return bytes;
+  throw tooLarge(maxBytes);
 }
 
 /** The message's bytes, in the time that a body may take. */
@@ -176,10 +184,10 @@ function receive(
   request: Request,
   head: HttpHead,
   maxBytes: number,
-  deadlineMs: number,
+  context: CallContext,
 ): Promise<Uint8Array> {
   const reading = readBody(request, head.contentLength, maxBytes);
-  return within(reading.bytes, () => Math.min(limits.receiveDeadlineMs, deadlineMs), () => {
+  return within(reading.bytes, () => Math.min(limits.receiveDeadlineMs, context.remainingMs), () => {
     reading.cancel();
     return new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive");
   });

@@ -22,6 +22,9 @@ import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } f
 import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
 import { answer, type CheckedServeOptions, checkServeOptions, createServing, type Listener } from "./serving.ts";
 
+export { fileSink, type FileSinkOptions } from "./file_sink.ts";
+export { keyFromEnvironment } from "./key_environment.ts";
+export { keyFromFile, writeKeyFile } from "./key_file.ts";
 export type * from "./runtime.ts";
 
 const TLS_1_3 = 0x0304;

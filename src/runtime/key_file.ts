@@ -78,7 +78,7 @@ async function newKeyText() {
 
 /** A key that is given as a path would end up in the message that there is no such file. */
 function assertPath(path: string): void {
-  if (typeof path === "string" && path !== "" && !/["\n\0]|-----BEGIN/.test(path)) return;
+  if (typeof path === "string" && path !== "" && !/["\0]|-----BEGIN/.test(path)) return;
   throw new TypeError("Cannot use the key file: the path is none; give where the key is, not the key");
 }
 

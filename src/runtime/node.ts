@@ -27,6 +27,9 @@ import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } f
 import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
 import { answer, checkServeOptions, createServing } from "./serving.ts";
 
+export { fileSink, type FileSinkOptions } from "./file_sink.ts";
+export { keyFromEnvironment } from "./key_environment.ts";
+export { keyFromFile, writeKeyFile } from "./key_file.ts";
 export type * from "./runtime.ts";
 
 /**

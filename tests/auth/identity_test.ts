@@ -17,7 +17,6 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { clock, ECHO, WEB } from "./_world.ts";
-
 const DOMAIN = "example.org";
 const HALF_MS = 1_800_000;
 const EVIDENCE: Evidence = { type: "any", token: "first" };
@@ -252,9 +251,9 @@ describe("Identity.credential()", () => {
     desk.answer = () => Promise.reject(new AuthError("not_attested", "Cannot attest"));
     now.pass(2 * HALF_MS);
     await assert.rejects(async () => await identity.credential(), refused("not_attested"));
-    desk.answer = answer;
+    desk.answer = answer; // the authority is not asked again at once
     await assert.rejects(async () => await identity.credential(), refused("expired_token"));
-    now.pass(5_000); // the authority is not asked again at once
+    now.pass(5_000);
     assert.ok((await identity.credential()).expiresAtMs > now());
   });
 

@@ -162,7 +162,7 @@ describe("T2.1 T11 a token is taken where it belongs and nowhere else", () => {
     }
   }
 
-  test("T2.1 server refuses tokens of other kinds in place of the caller's", async () => {
+  test("T2.1 T11 server refuses tokens of other kinds in place of the caller's", async () => {
     const it = await realm();
     const all = await tokens(it);
     const caller = await it.join(WEB);

@@ -233,7 +233,7 @@ for (const [code, message, reasons] of told) {
   for (const reason of reasons) {
     test(`T2.5 refusalOf() tells a caller "${message}" of ${reason}, and no more`, () => {
       const cause = new AuthError(reason, "Cannot accept the c4nary");
-      const error = publicOf(cause);
+      const error = publicOf(cause, false);
       assert.deepEqual([error.code, error.message, error.details, error.received], [code, message, undefined, false]);
       assert.equal(error.cause, cause);
       assert.equal(error instanceof ProveAgainError, reason === "before_start");
@@ -244,10 +244,10 @@ for (const [code, message, reasons] of told) {
 
 test("T2.5 refusalOf() hands on what the server itself refused, and masks everything else", () => {
   const own = new RpcError("resource_exhausted", "Cannot read the message: it is over 8 bytes");
-  assert.equal(publicOf(own), own);
+  assert.equal(publicOf(own, false), own);
   assert.equal(reasonOf(own), "resource_exhausted");
   for (const thrown of [new Error("c4nary"), "c4nary", null, undefined, { reason: "not_allowed" }]) {
-    const error = publicOf(thrown);
+    const error = publicOf(thrown, false);
     assert.deepEqual([error.code, error.message], ["internal", "The call failed inside the service"]);
     assert.equal(error.cause, thrown);
     assert.equal(reasonOf(thrown), "internal");

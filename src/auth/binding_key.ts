@@ -16,12 +16,13 @@ import { importKey, type SigningKey } from "./signing_key.ts";
  * interface Env {
  *   readonly ORDERS_KEY: string;
  * }
- * export default {
- *   async fetch(_request: Request, env: Env): Promise<Response> {
+ * const worker = {
+ *   fetch: async (_request: Request, env: Env): Promise<Response> => {
  *     const key = await keyFromBinding(env, "ORDERS_KEY");
  *     return new Response(key.thumbprint);
  *   },
  * };
+ * export default worker;
  * ```
  *
  * @param env The bindings, as `fetch` is given them.

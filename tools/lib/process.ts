@@ -12,11 +12,11 @@ export interface Outcome {
 export interface RunOptions {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** @default 300_000 */
+  /** @default 600_000 */
   readonly limitMs?: number;
 }
 
-const DEFAULT_LIMIT_MS = 300_000;
+const DEFAULT_LIMIT_MS = 600_000;
 
 /** How long a command may take to end its own children before it is ended by force. */
 const GRACE_MS = 3_000;

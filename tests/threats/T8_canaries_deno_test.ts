@@ -17,11 +17,11 @@ const ENDS: Readonly<Record<string, readonly string[]>> = {
     ...["answer that nobody signed", "answer that is an error page", "revoked caller", "audit that is full"],
     "server that is gone",
   ],
-  unauthenticated: ["replay", "right that is none"],
+  unauthenticated: ["replay"],
   permission_denied: [
     ...["method of nobody", "method that is none", "method without a right", "right for other arguments"],
     ...["right of another", "authorization of another kind", "join token that was used", "evidence of no kind"],
-    "token of another as evidence",
+    ...["token of another as evidence", "right that is none"],
   ],
   internal: [
     ...["handler that fails", "handler that lies", "answer of an unproven server that lies", "answer that is no JSON"],

@@ -114,7 +114,7 @@ export function protect(options: ProtectOptions): Guard {
  * body is not decoded by any of them.
  *
  * Before them the server has looked at the connection, the method, the path, the framing and the sizes; after them it
- * decodes the message, checks it against the contract, and asks {@linkcode decide} about what is in it.
+ * decodes the message, checks it against the contract, and asks {@linkcode deciding} about what is in it.
  */
 async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise<Admission> {
   const parts = partsOf(gate, incoming.request!);

@@ -41,7 +41,8 @@ export interface Program extends AsyncDisposable {
 }
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const PROGRAMS = `${ROOT}tests/runtime/programs`;
+/** Where the programs are. */
+export const PROGRAMS = `${ROOT}tests/runtime/programs`;
 const PACKAGES = { bun: "bun@1.4.5", workerd: "workerd@1.20261117.1" } as const;
 /** A program that hangs is killed, so that the test that waits for it fails by name. */
 const LIFE_MS = 20_000;
@@ -128,7 +129,7 @@ export async function createLauncher(): Promise<Launcher> {
 }
 
 /** Deno bundles with deno.json's import map, so that the same names mean the same modules everywhere. */
-async function makeBundle(dir: string, name: string): Promise<string> {
+export async function makeBundle(dir: string, name: string): Promise<string> {
   const workerd = name.startsWith("workerd");
   const output = `${dir}/${name}.mjs`;
   const platform = workerd ? ["browser", "--external", "node:process"] : ["deno", "--packages", "external"];
@@ -138,7 +139,8 @@ async function makeBundle(dir: string, name: string): Promise<string> {
   return output;
 }
 
-function workerdConfig(role: "server" | "client", path: string, input: object): string {
+/** The configuration of workerd for a server, or for a client that gets its input as a binding. */
+export function workerdConfig(role: "server" | "client", path: string, input: object): string {
   const module = `modules = [ (name = "main", esModule = embed ${JSON.stringify(path.replace(/.*\//, ""))}) ],
   compatibilityDate = "2026-11-01",
   compatibilityFlags = [ "enable_request_signal" ]`;
@@ -161,7 +163,7 @@ const worker :Workerd.Worker = (${module}, bindings = [ (name = "input", text = 
 }
 
 /** The executable itself: ending npx, or a launcher script, would leave it running. */
-async function executable(name: keyof typeof PACKAGES): Promise<string> {
+export async function executable(name: keyof typeof PACKAGES): Promise<string> {
   const cache = `${ROOT}.dev/executable-${PACKAGES[name]}`;
   const known = await Deno.readTextFile(cache).catch(() => "");
   if (known && await Deno.stat(known).catch(() => undefined)) return known;
@@ -173,7 +175,8 @@ async function executable(name: keyof typeof PACKAGES): Promise<string> {
   return path;
 }
 
-function run(command: string, args: readonly string[], options: LaunchOptions): Program {
+/** Starts a process that is killed when it lives for too long. */
+export function run(command: string, args: readonly string[], options: LaunchOptions): Program {
   const process = new Deno.Command(command, {
     args: [...args],
     cwd: ROOT,

@@ -110,9 +110,9 @@ export function auditLog(sink: AuditSink, options: AuditLogOptions): AuditLog {
     },
     record(event) {
       recorder.tellLoss();
-      const refusal = ending ? closed() : queue.ended ?? (recorder.isFull() ? full() : undefined);
+      const refusal = ending ? closed() : queue.ended ?? (recorder.isFull(event) ? full() : undefined);
       if (!refusal) recorder.add(event);
-      else if (whenFull === "count") recorder.lose();
+      else recorder.lose(); // what was refused for it is done with, and its event is missing all the same
       queue.wake();
       if (refusal && whenFull === "refuse") throw refusal;
     },
@@ -157,7 +157,8 @@ function resolve(options: AuditLogOptions): Settings {
 interface Recorder {
   readonly size: number;
   readonly lost: number;
-  isFull(): boolean;
+  /** Whether there is no room; what nobody proved to have done gets half of it, so that strangers leave some to others. */
+  isFull(event?: AuditEvent): boolean;
   add(event: AuditEvent): void;
   lose(): void;
   /** Records how many events were lost since the last time, where there is room or it must be. */
@@ -169,7 +170,10 @@ function createRecorder(queue: LogQueue, settings: Settings): Recorder {
   let [size, last, unsigned, markedAt] = [start.tree.size, start.last, 0, now()];
   let [lost, untold] = [0, 0];
 
-  const isFull = () => queue.entries >= maxQueuedEvents || queue.bytes >= maxQueuedBytes;
+  const isFull = (event?: AuditEvent) => {
+    const share = event?.event === "call.refuse" && event.caller === undefined ? 2 : 1;
+    return queue.entries >= maxQueuedEvents / share || queue.bytes >= maxQueuedBytes / share;
+  };
 
   function add(event: AuditEvent): void {
     const time = now();

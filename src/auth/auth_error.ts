@@ -29,6 +29,7 @@ export type AuthReason =
   | "over_quota"
   | "not_allowed"
   | "argument_not_allowed"
+  | "not_decided"
   | "audit_full"
   | "wrong_peer"
   | "wrong_exchange"

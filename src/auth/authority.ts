@@ -7,7 +7,7 @@ import { signJws } from "./jws.ts";
 import { type PublicJwk, rawKeyOf, thumbprintOf } from "./public_key.ts";
 import { generateKey, type SigningKey } from "./signing_key.ts";
 import { parseWorkloadId, trustDomainId } from "./spiffe_id.ts";
-import { createTrust } from "./trust.ts";
+import { createTrust, type Trust } from "./trust.ts";
 import { readWit } from "./wit.ts";
 import { type BundleKey, MAX_REVOKED, type Revocations, type TrustBundle } from "./trust_bundle.ts";
 import {
@@ -82,7 +82,7 @@ export interface Authority extends Enroller {
    * Revokes identities, keys and tokens.
    *
    * @param what What is revoked, in addition to what is already.
-   * @throws {RangeError} More than 10,000 of a kind, which no reader of the bundle would take.
+   * @throws {RangeError} More than 10,000 of a kind, or 640 KiB in all, which no reader of the bundle would take.
    */
   revoke(what: Partial<Revocations>): void;
 }
@@ -137,8 +137,11 @@ export async function createAuthority(trustDomain: string, options: AuthorityOpt
     enroll: (request) => enroll(office, request),
     bundle: () => bundleOf(office),
     signedBundle() {
+      if (office.signed?.sequence === office.sequence) return office.signed.bundle;
       const claims = { iss: office.id, iat: Math.floor(office.now() / 1_000), bundle: plain(bundleOf(office)) };
-      return signJws(TOKEN_TYPES.bundle, claims, signerOf(office.keys.at(-1)!));
+      const bundle = signJws(TOKEN_TYPES.bundle, claims, signerOf(office.keys.at(-1)!));
+      office.signed = { sequence: office.sequence, bundle }; // anyone may ask for it, and signing is dear
+      return bundle;
     },
     async rotate(next) {
       office.keys = [next ?? await generateKeys(), ...office.keys].slice(0, MAX_KEYS);
@@ -155,8 +158,9 @@ export async function createAuthority(trustDomain: string, options: AuthorityOpt
         keys: [...new Set([...revoked.keys, ...keys])],
         tokens: [...new Set([...revoked.tokens, ...tokens])],
       };
-      if (Object.values(all).some((list) => list.length > MAX_REVOKED)) {
-        throw new RangeError(`Cannot revoke more than ${MAX_REVOKED} of a kind: rotate the keys and start again`);
+      const bytes = JSON.stringify(all).length;
+      if (Object.values(all).some((list) => list.length > MAX_REVOKED) || bytes > MAX_REVOKED_BYTES) {
+        throw new RangeError("Cannot revoke so much: no reader would take the bundle; rotate the keys and start again");
       }
       office.revoked = all;
       change("authority.revoke", { ids: ids.length, keys: keys.length, tokens: tokens.length });
@@ -164,7 +168,7 @@ export async function createAuthority(trustDomain: string, options: AuthorityOpt
   };
 }
 
-/** What an authority holds; the last three change. */
+/** What an authority holds; what is not readonly changes. */
 interface Office {
   readonly id: string;
   readonly trustDomain: string;
@@ -176,6 +180,8 @@ interface Office {
   keys: readonly AuthorityKeys[];
   sequence: number;
   revoked: Revocations;
+  signed?: { readonly sequence: number; readonly bundle: Promise<string> };
+  trust?: { readonly sequence: number; readonly trust: Promise<Trust> };
 }
 
 function bundleOf({ keys, sequence, revoked }: Office): TrustBundle {
@@ -263,7 +269,11 @@ const plain = (bundle: TrustBundle) => JSON.parse(JSON.stringify(bundle)) as unk
 
 /** A workload that shows its present token, and proves by its request that it holds the key, is still who it was. */
 async function attestByToken(office: Office, token: string, jwk: PublicJwk): Promise<Attested> {
-  const trust = await createTrust({ [office.trustDomain]: bundleOf(office) }, { now: office.now });
+  if (office.trust?.sequence !== office.sequence) {
+    const trust = createTrust({ [office.trustDomain]: bundleOf(office) }, { now: office.now, maxCachedTokens: 0 });
+    office.trust = { sequence: office.sequence, trust };
+  }
+  const trust = await office.trust.trust;
   const { id, serves, roles, attributes, certificate, thumbprint } = await trust.verify(token);
   if (thumbprint !== thumbprintOf(jwk)) {
     throw new AuthError("not_attested", "Cannot attest the workload: the token it shows is for another key");
@@ -282,6 +292,9 @@ function assertFirst(recent: Map<string, number>, requestId: string, nowMs: numb
     throw new AuthError("replay_full", "Cannot accept the request: too many came at once");
   }
 }
+
+/** As much as fits, in base64 and with the keys, into the longest signed bundle; in bytes. */
+const MAX_REVOKED_BYTES = 655_360;
 
 /** A request's lifetime and twice the difference that clocks may have, in milliseconds. */
 const REQUEST_MS = 70_000;

@@ -163,7 +163,9 @@ async function credentialFor(parent: CapabilityClaims, holder: CapabilityHolder)
  * @throws {AuthError} `malformed_chain`.
  */
 export function readChain(chain: Secret): Capability {
-  return capabilityOf(chain.reveal().split(CHAIN_SEPARATOR));
+  const text = chain.reveal();
+  const tokens = text.length > MAX_CHAIN ? [] : text.split(CHAIN_SEPARATOR);
+  return capabilityOf(tokens.length > MAX_CHAIN_TOKENS ? [] : tokens);
 }
 
 function capabilityOf(tokens: readonly string[]): Capability {
@@ -251,6 +253,9 @@ function depthOf({ depth }: Grant, otherwise: number): number {
 
 /** The longest chain, in bytes: what the headers of a request have room for, beside the rest. */
 export const MAX_CHAIN = 12_288;
+
+/** How many tokens a chain may have, identity tokens among them. */
+export const MAX_CHAIN_TOKENS = 10;
 
 /** How many times a right may be passed on at most. */
 export const MAX_DEPTH = 4;

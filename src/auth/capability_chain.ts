@@ -1,5 +1,5 @@
 import { AuthError } from "./auth_error.ts";
-import { hashOf, isIdentityToken, MAX_CHAIN, MAX_DEPTH, toolsOf } from "./capability.ts";
+import { hashOf, isIdentityToken, MAX_CHAIN, MAX_CHAIN_TOKENS, MAX_DEPTH, toolsOf } from "./capability.ts";
 import { type CapabilityClaims, readCapability } from "./capability_token.ts";
 import { type UnverifiedJws, verifyJws } from "./jws.ts";
 import { importPublicKey, thumbprintOf } from "./public_key.ts";
@@ -75,9 +75,9 @@ export async function verifyChain(text: string, terms: ChainTerms): Promise<Veri
   return Object.freeze({
     tools,
     holder: holderOf(claims.at(-1)!),
-    path: [claims[0]!.iss, ...claims.map(holderName)],
+    path: Object.freeze([claims[0]!.iss, ...claims.map(holderName)]),
     audiences: claims.flatMap(({ aud }) => aud === undefined ? [] : [aud]),
-    tokenIds: [...claims.map(({ jti }) => jti), ...signers.flatMap(({ tokenId }) => tokenId ?? [])],
+    tokenIds: Object.freeze([...claims.map(({ jti }) => jti), ...signers.flatMap(({ tokenId }) => tokenId ?? [])]),
     signers: signers.map(({ id, key, trustDomain }) =>
       id === undefined ? { key, trustDomain } : { id, key, trustDomain }
     ),
@@ -124,7 +124,7 @@ interface Link {
 function readLinks(text: string): readonly Link[] {
   if (text.length > MAX_CHAIN) throw malformed("it is too long");
   const tokens = text.split(CHAIN_SEPARATOR);
-  if (tokens.length > 2 * (MAX_DEPTH + 1)) throw malformed("it has too many tokens");
+  if (tokens.length > MAX_CHAIN_TOKENS) throw malformed("it has too many tokens");
   const links: Link[] = [];
   for (let i = 0; i < tokens.length; i++) {
     const wit = isIdentityToken(tokens[i]!) ? tokens[i++]! : undefined;

@@ -4,7 +4,11 @@ import type { Trust } from "./trust.ts";
 export interface FollowTrustOptions {
   /** How often to look, in milliseconds; what is revoked is refused after so long at the latest. @default {60_000} */
   readonly everyMs?: number;
-  /** Told of a look that failed: the source is out of reach, or gave an older bundle. @default {nobody} */
+  /**
+   * Told of a look that failed: the source is out of reach, or gave an older bundle.
+   *
+   * @default {a constant line on the error output}
+   */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -31,7 +35,7 @@ export function followTrust(
   source: { signedBundle(): Promise<string> },
   options: FollowTrustOptions = {},
 ): Disposable {
-  const { everyMs = 60_000, onError = () => {} } = options;
+  const { everyMs = 60_000, onError = () => console.error("A newer trust bundle could not be had") } = options;
   if (!(everyMs >= 100 && everyMs <= 86_400_000)) {
     throw new RangeError(`Cannot look for bundles every ${everyMs} ms: it must be from 100 to 86400000`);
   }

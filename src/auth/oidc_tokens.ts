@@ -72,7 +72,9 @@ async function verifiedSubject(
       const unknownKey = cause instanceof Error && "code" in cause && cause.code === "ERR_JWKS_NO_MATCHING_KEY";
       if (unknownKey && !fresh) continue;
       if (cause instanceof AuthError) throw cause;
-      throw new AuthError("not_attested", "Cannot attest the workload: its platform's token is not good", { cause });
+      // Only its words: the error itself holds what the token claims, and would take that to the log.
+      const why = cause instanceof Error ? cause.message : "";
+      throw new AuthError("not_attested", `Cannot attest the workload: its platform's token is not good: ${why}`);
     }
   }
   throw new AuthError("not_attested", "Cannot attest the workload: no key of its platform has signed its token");

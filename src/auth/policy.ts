@@ -219,7 +219,11 @@ function problemsOf(rule: Rule, services: readonly Service[], trustDomains: read
   const callers = list(rule.caller ?? []);
   const foreign = callers.filter((id) => !trustDomains.includes(parseSpiffeId(id.replace(/\/\*$/, "")).trustDomain))
     .map((id) => `it can never hold, nobody vouches for "${id}"`);
-  return [...unknown, ...foreign];
+  // The authority of another domain gives its own what roles and attributes it likes.
+  const isOpen = trustDomains.length > 1 && rule.caller === undefined &&
+    (rule.role !== undefined || rule.attributes !== undefined);
+  const open = isOpen ? ["with several trust domains it must also say whose callers it is for"] : [];
+  return [...unknown, ...foreign, ...open];
 }
 
 /** What is open to anyone needs no rule beside it, and one that asks for more would be read as if it did something. */

@@ -1,4 +1,13 @@
-import type { Admission, Audit, Caller, Guard, Incoming, Right, Seal } from "../rpc/mod.ts";
+import {
+  type Admission,
+  type Audit,
+  type Caller,
+  type Guard,
+  type Incoming,
+  type Right,
+  RpcError,
+  type Seal,
+} from "../rpc/mod.ts";
 import { AuthError } from "./auth_error.ts";
 import { readOrigin } from "./call_context.ts";
 import { chainVerifier, type VerifiedChain } from "./capability_chain.ts";
@@ -44,7 +53,8 @@ export interface ProtectOptions {
    */
   readonly audit?: Audit;
   /**
-   * How many calls of one caller may be under way at once; stops one caller from taking every place.
+   * How many calls of one caller may be answered at once, and as many on their way to that; stops one caller from taking
+   * every place.
    *
    * @default {128}
    */
@@ -125,7 +135,24 @@ async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise
   const caller = await gate.trust.verify(parts.header(WIT_HEADER) ?? "");
   await verifyMessageSignature(signature, caller.key, valueOf(parts));
   seen.caller = caller;
+  // Its body may take its time to arrive: nobody keeps more of the server waiting than he may have run.
+  const leave = enter(gate, gate.arriving, caller);
+  try {
+    return await admitCaller(gate, incoming, { seen, parts, signature, caller });
+  } finally {
+    leave();
+  }
+}
+
+/** The checks that come once it is known who signed: the request itself, and what its caller may. */
+async function admitCaller(
+  gate: Gate,
+  incoming: Incoming,
+  { seen, parts, signature, caller }: Signed,
+): Promise<Admission> {
+  await untilPresent(signature, gate.now());
   await assertDigest(incoming, parts);
+  await assertOwnIdentity(gate);
   const seal = sealFor(gate, parts, signature);
   assertAfterStart(gate, incoming, signature, seal);
   await gate.replay.take({
@@ -141,9 +168,67 @@ async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise
   const right = await verifyRight(gate, parts, caller);
   const origin = readOrigin(parts, signature, gate.identity);
   const rules = matchingRules(gate, incoming, caller, right);
-  const end = enter(gate, caller);
+  const leave = enter(gate, gate.running, caller);
   const decide = deciding(gate, incoming, { caller, rules, right });
-  return { caller: publicCaller(caller), origin, capability: right && publicRight(right), seal, end, decide };
+  return {
+    ...{ caller: publicCaller(caller), origin, capability: right && publicRight(right), seal },
+    ...untilTheEnd(gate, incoming, { caller, decide, leave }),
+  };
+}
+
+/** A request whose signature is its caller's. */
+interface Signed {
+  readonly seen: Seen;
+  readonly parts: RequestParts;
+  readonly signature: ReadRequestSignature;
+  readonly caller: Workload;
+}
+
+/** Gives the place back when the call is over, and notes one that never came as far as a decision. */
+function untilTheEnd(
+  gate: Gate,
+  incoming: Incoming,
+  { caller, decide, leave }: {
+    readonly caller: Workload;
+    readonly decide: NonNullable<Admission["decide"]>;
+    readonly leave: () => void;
+  },
+): Pick<Admission, "decide" | "end"> {
+  let isDecided = false;
+  return {
+    decide(message) {
+      isDecided = true;
+      return decide(message);
+    },
+    end() {
+      leave();
+      if (isDecided) return;
+      refuse(
+        gate,
+        incoming,
+        { caller, believed: true },
+        new AuthError("not_decided", "The message was none to decide on"),
+      );
+    },
+  };
+}
+
+/**
+ * A request of a clock that is ahead waits until it is not from the future any more: taken at once, it would still look
+ * new to a server that starts in this one's place a moment later, and does not remember it.
+ */
+async function untilPresent({ created }: ReadRequestSignature, nowMs: number): Promise<void> {
+  const aheadMs = created * 1_000 - nowMs;
+  if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs));
+}
+
+/** Who could not prove its answer should not act: its caller would have to take the call for one that failed. */
+async function assertOwnIdentity({ identity }: Gate): Promise<void> {
+  try {
+    await identity.credential();
+  } catch (cause) {
+    throw new RpcError("unavailable", "The server cannot prove itself at the moment", { cause });
+  }
 }
 
 /** Signs of a caller that wants to be somebody; one of them alone is a proof that somebody took apart. */
@@ -179,10 +264,16 @@ async function assertDigest(incoming: Incoming, parts: RequestParts): Promise<vo
 }
 
 /** What was proven before the replay store saw every nonce may be a replay, and nobody can know. */
-function assertAfterStart({ replay }: Gate, incoming: Incoming, { created }: ReadRequestSignature, seal: Seal): void {
+function assertAfterStart(
+  { replay, now }: Gate,
+  incoming: Incoming,
+  { created }: ReadRequestSignature,
+  seal: Seal,
+): void {
   if (created >= Math.ceil(replay.sinceMs / 1_000)) return;
   incoming.sealRefusal(seal); // it will be as early at any later time
-  throw new AuthError("before_start", "Cannot accept the request: it was made before the server could remember it");
+  const message = "Cannot accept the request: it was made before the server could remember it";
+  throw new AuthError("before_start", message, { cause: now() - replay.sinceMs }); // for the caller to judge by
 }
 
 /** Where there is a certificate too, both must be of the same workload. */
@@ -237,16 +328,16 @@ function matchingRules(
 }
 
 /** Takes one of the caller's places. */
-function enter({ running, maxConcurrentCallsPerCaller }: Gate, { id }: Workload): () => void {
-  const count = running.get(id) ?? 0;
+function enter({ maxConcurrentCallsPerCaller }: Gate, places: Map<string, number>, { id }: Workload): () => void {
+  const count = places.get(id) ?? 0;
   if (count >= maxConcurrentCallsPerCaller) {
     throw new AuthError("over_quota", "Cannot take the call: the caller has too many");
   }
-  running.set(id, count + 1);
+  places.set(id, count + 1);
   return () => {
-    const left = running.get(id)! - 1;
-    if (left === 0) running.delete(id);
-    else running.set(id, left);
+    const left = places.get(id)! - 1;
+    if (left === 0) places.delete(id);
+    else places.set(id, left);
   };
 }
 
@@ -343,6 +434,9 @@ interface Gate
   readonly audit: Audit | undefined;
   readonly addresses: ReadonlySet<string>;
   readonly verifyChain: (text: string) => Promise<VerifiedChain>;
+  /** How many calls of each caller are on their way to being let in. */
+  readonly arriving: Map<string, number>;
+  /** How many calls of each caller are being answered. */
   readonly running: Map<string, number>;
   readonly maxConcurrentCallsPerCaller: number;
 }
@@ -369,6 +463,7 @@ function gateOf(options: ProtectOptions): Gate {
     replay: options.replay ?? memoryReplay({ now }),
     addresses: new Set(audiences.length > 0 ? audiences.map(assertAudience) : [identity.id]),
     verifyChain: chainVerifier({ trust, trustDomain: identity.trustDomain }),
+    arriving: new Map(),
     running: new Map(),
     maxConcurrentCallsPerCaller,
   };

@@ -52,9 +52,29 @@ export function thumbprintOf(jwk: PublicJwk): string {
  */
 export function rawKeyOf(jwk: PublicJwk): Uint8Array<ArrayBuffer> {
   const raw = KEY.test(jwk.x) ? fromBase64(jwk.x) : undefined;
-  if (!raw) throw new AuthError("malformed_key", "Cannot use the key: it is not 32 bytes in base64url");
+  if (!raw || isWeak(raw)) throw new AuthError("malformed_key", "Cannot use the key: it is not 32 bytes in base64url");
   return raw;
 }
+
+/**
+ * Whether a key is one of the few of small order, or spelled with a coordinate that is too large: such a key "signs"
+ * messages that nobody signed.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc8032#section-5.1.3}
+ */
+function isWeak(raw: Uint8Array): boolean {
+  const y = Array.from(raw, (byte, i) => (i === 31 ? byte & 0x7f : byte).toString(16).padStart(2, "0")).join("");
+  return SMALL_ORDER.has(y) || /^(?:e[d-f]|f[0-9a-f])(?:ff){30}7f$/.test(y);
+}
+
+/** The y-coordinates of the points of order 1, 2, 4 and 8, little-endian, without the sign. */
+const SMALL_ORDER: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  `01${"00".repeat(31)}`,
+  `ec${"ff".repeat(30)}7f`,
+  "00".repeat(32),
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+]);
 
 /** Imports a public key for checking signatures. */
 export async function importPublicKey(jwk: PublicJwk): Promise<CryptoKey> {

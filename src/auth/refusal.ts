@@ -17,8 +17,10 @@ export function refusalOf(error: unknown, believed: boolean): RpcError {
   }
   const [code, message] = PUBLIC[error.reason] ?? (believed ? FORBIDDEN : UNBELIEVED);
   error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
-  const Kind = error.reason === "before_start" ? ProveAgainError : RpcError;
-  return new Kind(code, message, { cause: error });
+  if (error.reason === "before_start") {
+    return new ProveAgainError(code, message, { cause: error, ageMs: Math.max(0, Math.floor(Number(error.cause))) });
+  }
+  return new RpcError(code, message, { cause: error });
 }
 
 /** Why a call was refused, for the audit. */

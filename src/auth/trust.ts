@@ -199,9 +199,9 @@ async function verified(bundles: Bundles, token: string): Promise<Workload> {
   return Object.freeze({
     id: claims.sub,
     trustDomain,
-    roles: claims.roles,
-    attributes: claims[ATTRIBUTES_CLAIM],
-    serves: claims[SERVES_CLAIM],
+    roles: Object.freeze(claims.roles), // a handler gets these very lists, and the next call the same workload
+    attributes: Object.freeze(claims[ATTRIBUTES_CLAIM]),
+    serves: Object.freeze(claims[SERVES_CLAIM]),
     jwk,
     thumbprint: thumbprintOf(jwk),
     key: await importPublicKey(jwk),

@@ -84,7 +84,7 @@ export function requestInfo(id: string): WireErrorDetail {
   };
 }
 
-/** The type of the detail by which a server asks for another proof of the same call; it has no value. */
+/** The type of the detail by which a server asks for another proof: its value is how long it runs, in ms, as text. */
 export const PROVE_AGAIN = "postern.v1.ProveAgain";
 
 /** The type of the details that a method's contract gives for a code. */

@@ -206,7 +206,9 @@ export class CallContext implements Context {
   end(): void {
     this.#ended = true;
     this.#forget?.();
-    this.#admission?.end?.();
+    const end = () => this.#admission?.end?.();
+    if (this.outlived) this.outlived.then(end, end); // its handler still runs, and so its place is not free
+    else end();
   }
 }
 

@@ -45,7 +45,9 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
   const known = asPublic(thrown);
   const { code, message } = known ?? MASKED;
   const details = known && call.method ? await contractDetails(known, call.method) : undefined;
-  const more = known?.again ? [{ type: PROVE_AGAIN, value: "" }] : wireDetails(details, code, call.method);
+  const more = known?.again
+    ? [{ type: PROVE_AGAIN, value: unpadded(btoa(String(known.again.ageMs))) }]
+    : wireDetails(details, code, call.method);
   // The client proves again by itself, and a server that has just started has better things to say.
   if (!known?.again) noteFailure(log, known, thrown, { correlationId, method: call.method?.path.slice(1) });
   return {
@@ -79,7 +81,7 @@ function asPublic(thrown: unknown): Public | undefined {
     const { code, message, details, cause } = thrown;
     const wellFormed = Object.hasOwn(STATUS_OF_CODE, code) && typeof message === "string";
     const http = thrown instanceof HttpRefusal ? thrown : undefined;
-    const again = thrown instanceof ProveAgainError;
+    const again = thrown instanceof ProveAgainError ? { ageMs: thrown.ageMs } : undefined;
     return wellFormed ? { code, message: message.slice(0, MAX_MESSAGE), details, cause, http, again } : undefined;
   } catch {
     return undefined; // a Proxy may throw from instanceof
@@ -87,7 +89,7 @@ function asPublic(thrown: unknown): Public | undefined {
 }
 
 type Public = Pick<RpcError, "code" | "message" | "details" | "cause"> & Pick<Failure, "http"> & {
-  readonly again: boolean;
+  readonly again: { readonly ageMs: number } | undefined;
 };
 
 const MASKED = { code: "internal", message: MASKED_MESSAGE } as const;

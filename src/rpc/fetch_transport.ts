@@ -102,10 +102,14 @@ async function exchange(call: Call, { base, prover, codec, send, init }: Sending
     return { message: await read(response, call.method, codec, proof) };
   };
   const proof = await prover.prove({ method: "POST", url, headers, body, call });
+  const sentAt = performance.now();
   try {
     return await attempt(proof);
   } catch (error) {
     if (!(error instanceof ProveAgainError) || !proof.verify || !proof.again) throw error;
+    // A server that started after the call was sent cannot say what the one before it did with the call.
+    const { safe, idempotent } = call.method.options;
+    if (!safe && !idempotent && error.ageMs <= performance.now() - sentAt) throw error;
     return await attempt(await proof.again());
   }
 }

@@ -30,12 +30,14 @@ export async function receivedError(method: Method, status: number, body: Uint8A
     const value: unknown = details.find((each) => each?.type === type)?.value;
     return typeof value === "string" ? value : undefined;
   };
-  const Kind = ofType(PROVE_AGAIN) === undefined ? RpcError : ProveAgainError;
-  return new Kind(code, message.slice(0, MAX_MESSAGE), {
+  const options = {
     details: await contractDetails(method, code, ofType(detailsType(method.service, method.name, code))),
     correlationId: correlationIdOf(ofType(REQUEST_INFO)),
     received: true,
-  });
+  };
+  const ageMs = ageOf(ofType(PROVE_AGAIN));
+  if (ageMs === undefined) return new RpcError(code, message.slice(0, MAX_MESSAGE), options);
+  return new ProveAgainError(code, message.slice(0, MAX_MESSAGE), { ...options, ageMs });
 }
 
 function decoded(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
@@ -61,6 +63,13 @@ async function contractDetails(method: Method, code: RpcCode, value: string | un
   } catch {
     return undefined; // a schema that fails
   }
+}
+
+/** How long a server that asks for another proof runs. */
+function ageOf(value: string | undefined): number | undefined {
+  const bytes = value === undefined ? undefined : fromBase64(value);
+  const text = bytes ? String.fromCharCode(...bytes.subarray(0, 16)) : "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 /** The id in a RequestInfo: field 1, a text of at most 127 bytes. */

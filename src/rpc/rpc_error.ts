@@ -78,10 +78,25 @@ export class RpcError extends Error {
 }
 
 /**
- * The server did nothing with the call, and would take it with another proof: it has just started, say, and cannot know
- * what was proven to it before.
+ * The server did nothing with the call, and would take it with another proof: it has just started, and cannot know what
+ * was proven to it before.
  */
-export class ProveAgainError extends RpcError {}
+export class ProveAgainError extends RpcError {
+  /** How long the server runs, in milliseconds: who sent the call later than that knows that no server before it had it. */
+  readonly ageMs: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param code Why the call failed.
+   * @param message What the other side may read.
+   * @param options How long the server runs, and what every error has.
+   */
+  constructor(code: RpcCode, message: string, options: RpcErrorOptions & { readonly ageMs: number }) {
+    super(code, message, options);
+    this.ageMs = options.ageMs;
+  }
+}
 
 /** What a caller whose time is up is told, whichever side found it out. */
 export const DEADLINE_EXCEEDED = "The call took longer than its deadline";

@@ -340,7 +340,7 @@ describe("prove() accepts no answer that is not proven", () => {
   });
 
   test("prove() proves again only after a proven answer, once, and later than the server's own time", async () => {
-    const body = `{"code":"unavailable","message":"again","details":[{"type":"${PROVE_AGAIN}","value":""}]}`;
+    const body = `{"code":"unavailable","message":"again","details":[{"type":"${PROVE_AGAIN}","value":"NjAwMDA"}]}`;
     for (const proven of [true, false]) {
       const requests: Captured[] = [];
       const { echo, web } = await sceneOf();

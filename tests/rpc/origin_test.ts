@@ -271,7 +271,7 @@ test("Admission.end() is called for an admission that comes when nobody waits fo
 const again = (headers: Record<string, string> = {}) => ({
   code: "unavailable",
   message: "The server has just started",
-  details: [{ type: "postern.v1.ProveAgain", value: "" }],
+  details: [{ type: "postern.v1.ProveAgain", value: "NjAwMDA" }],
   ...headers,
 });
 const wire = (error: unknown) =>
@@ -357,13 +357,13 @@ for (
 test("createServer() asks for another proof where its guard does, whatever the contract says of errors", async () => {
   const { log, entries } = collect();
   const guard = admitting(() => {
-    throw new ProveAgainError("unavailable", "The server has just started", { details: { secret: 1 } });
+    throw new ProveAgainError("unavailable", "The server has just started", { details: { secret: 1 }, ageMs: 1_234 });
   });
   const handle = (given: { text: string }) => given;
   const server = createServer(implement(Echo, { say: handle, look: handle, hidden: handle }), { guard, log });
   const refusal = await refusalOf(await server.fetch(post("/echo.v1/say", message)));
   assert.equal(refusal.code, "unavailable");
-  assert.deepEqual(refusal.details, [{ type: "postern.v1.ProveAgain", value: "" }]);
+  assert.deepEqual(refusal.details, [{ type: "postern.v1.ProveAgain", value: "MTIzNA" }]);
   assert.deepEqual(entries, [], "a client that proves again is no news");
 });
 

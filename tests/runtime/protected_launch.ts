@@ -94,17 +94,15 @@ async function start(dir: string, runtime: RuntimeName, task: Task): Promise<Pro
       return run("node", [bundle, argument], {});
     case "workerd": {
       const config = `${dir}/${name}-${crypto.randomUUID()}.capnp`;
-      await Deno.writeTextFile(
-        config,
-        task.role === "server" ? serverConfig(bundle, task.input) : clientConfig(bundle, task.input),
-      );
+      const text = task.role === "server"
+        ? serverConfig(bundle, task.input)
+        : workerdConfig("client", bundle, task.input);
+      await Deno.writeTextFile(config, text);
       const command = task.role === "server" ? ["serve", "--control-fd=1"] : ["test"];
       return run(await executable("workerd"), [...command, config], {});
     }
   }
 }
-
-const clientConfig = (bundle: string, input: ProtectedClientInput) => workerdConfig("client", bundle, input);
 
 /** As for a server that is given nothing, and with what this one is given in a binding. */
 function serverConfig(bundle: string, { serving, ...input }: ProtectedServerInput): string {

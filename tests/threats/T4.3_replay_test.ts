@@ -117,7 +117,7 @@ describe("T4.3 a request from before a restart", () => {
       at.now.pass(sinceMs);
       const restarted = await protectedEcho(at);
       const captured: Captured[] = [];
-      await restarted.client(await at.join(WEB), { captured }).say({ text: "pay" });
+      await restarted.client(await at.join(WEB), { captured }).look({ text: "pay" });
       assert.equal(captured.length, sinceMs === 0 ? 1 : 2);
       assert.equal(restarted.calls.length, 1);
       for (const request of captured) assert.ok((await restarted.server.fetch(requestOf(request))).status >= 400);
@@ -139,8 +139,33 @@ describe("T4.3 a request from before a restart", () => {
     at.now.pass(10_000);
     const echo = await protectedEcho(at);
     const captured: Captured[] = [];
-    await echo.client(web, { captured, now: late }).say({ text: "pay" });
+    await echo.client(web, { captured, now: late }).look({ text: "pay" });
     assert.deepEqual([captured.length, echo.calls.length], [2, 1]);
+  });
+
+  test("T4.3 a call that must not run twice is not sent again to a server that is younger than the call", async () => {
+    const at = await world();
+    at.now.pass(1);
+    const young = await protectedEcho(at);
+    const captured: Captured[] = [];
+    const error = await rejection(young.client(await at.join(WEB), { captured }).say({ text: "pay" }));
+    assert.deepEqual([error.code, captured.length, young.calls.length], ["unavailable", 1, 0]);
+  });
+
+  test("T4.3 a call that must not run twice is sent again to a server that is older than the call", async () => {
+    const at = await world();
+    const older: ReplayStore = { sinceMs: at.now() + 100, take: () => {} };
+    at.now.pass(60_100); // the server runs for a minute, and the client's clock is a minute behind
+    const echo = await protectedEcho(at, { replay: older });
+    const behind = () => at.now() - 60_100;
+    const captured: Captured[] = [];
+    const error = await rejection(echo.client(await at.join(WEB), { captured, now: behind }).say({ text: "pay" }));
+    assert.deepEqual([error.code, captured.length], ["unavailable", 1], "so far behind is out of time");
+    const later: ReplayStore = { sinceMs: at.now() - 3_000, take: () => {} };
+    const young = await protectedEcho(at, { replay: later });
+    const little = () => at.now() - 4_000;
+    await young.client(await at.join(WEB), { captured, now: little }).say({ text: "pay" });
+    assert.deepEqual([captured.length, young.calls.length], [3, 1]);
   });
 
   test("T4.3 nobody makes a client prove again by a forged answer", async () => {
@@ -161,7 +186,6 @@ describe("T4.3 a request from before a restart", () => {
 
 describe("T4.3 a request out of its time", () => {
   const rows: readonly [title: string, created: number, expires: number, status: number][] = [
-    ["signed 4 s ahead of the server", 4, 34, 200],
     ["signed 5 s ahead of the server", 5, 35, 200],
     ["signed 6 s ahead of the server", 6, 36, 401],
     ["over for 4 s", -30, -4, 200],
@@ -192,7 +216,12 @@ describe("T4.3 a request out of its time", () => {
 
   for (const [ms, status] of [[-1_000, 503], [-1, 503], [0, 200], [1_000, 200]] as const) {
     test(`T4.3 a server answers ${status} to what was signed ${ms} ms after its store began`, async () => {
-      const { echo, request, web } = await overheard({ replay: { sinceMs: NOW_S * 1_000 - ms, take: () => {} } });
+      const began = { sinceMs: NOW_S * 1_000 - ms, take: () => {} };
+      const scene = await sceneOf({ replay: began });
+      const { echo, web } = scene;
+      const captured: Captured[] = [];
+      await echo.client(web, { captured }).look({ text: "pay" });
+      const request = captured[0]!;
       const again = await echo.server.fetch(requestOf(await resigned(request, { terms: renamed }, web)));
       assert.equal(again.status, status);
     });

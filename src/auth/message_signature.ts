@@ -13,6 +13,8 @@ export interface ReadSignature extends SignatureInput {
   readonly signature: Uint8Array<ArrayBuffer>;
   /** When it was made, in seconds since 1970. */
   readonly created: number;
+  /** The same in milliseconds, as far as the nonce says. */
+  readonly createdMs: number;
   /** When it ends, in seconds since 1970. */
   readonly expires: number;
   /** What makes it one of a kind. */
@@ -88,11 +90,13 @@ export function readMessageSignature(
   if (textOf(parameters, "tag") !== SIGNATURE_TAG) {
     throw new AuthError("malformed_signature", "Cannot check the signature: its tag is another");
   }
+  const created = numberOf(parameters, "created");
   return {
     ...read,
     signature: bytes,
     nonce,
-    created: numberOf(parameters, "created"),
+    created,
+    createdMs: createdMsOf(nonce, created),
     expires: numberOf(parameters, "expires"),
   };
 }
@@ -126,8 +130,22 @@ export async function verifyMessageSignature(
   throw new AuthError("bad_signature", "Cannot accept the message: its signature is not its sender's");
 }
 
-/** 128 random bits. */
-export const newNonce = (): string => toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+/**
+ * 128 random bits; a request's say the moment too, because `created` knows whole seconds only, and a server that starts
+ * within one could not tell what came before it.
+ */
+export function newNonce(createdMs?: number): string {
+  const random = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+  return createdMs === undefined ? random : `t${Math.floor(createdMs)}-${random}`;
+}
+
+/** The moment that a nonce of ours says, if it lies within the second that the signature says. */
+function createdMsOf(nonce: string, created: number): number {
+  const ms = Number(MOMENT.exec(nonce)?.[1]);
+  return Math.floor(ms / 1_000) === created ? ms : created * 1_000;
+}
+
+const MOMENT = /^t(\d{13})-[A-Za-z0-9_-]{22}$/;
 
 function textOf(parameters: ReadonlyMap<string, ParameterValue>, name: string): string {
   const value = parameters.get(name);

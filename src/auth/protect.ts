@@ -217,8 +217,8 @@ function untilTheEnd(
  * A request of a clock that is ahead waits until it is not from the future any more: taken at once, it would still look
  * new to a server that starts in this one's place a moment later, and does not remember it.
  */
-async function untilPresent({ created }: ReadRequestSignature, nowMs: number): Promise<void> {
-  const aheadMs = created * 1_000 - nowMs;
+async function untilPresent({ createdMs }: ReadRequestSignature, nowMs: number): Promise<void> {
+  const aheadMs = createdMs - nowMs;
   if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs));
 }
 
@@ -267,10 +267,10 @@ async function assertDigest(incoming: Incoming, parts: RequestParts): Promise<vo
 function assertAfterStart(
   { replay, now }: Gate,
   incoming: Incoming,
-  { created }: ReadRequestSignature,
+  { createdMs }: ReadRequestSignature,
   seal: Seal,
 ): void {
-  if (created >= Math.ceil(replay.sinceMs / 1_000)) return;
+  if (createdMs >= replay.sinceMs) return;
   incoming.sealRefusal(seal); // it will be as early at any later time
   const message = "Cannot accept the request: it was made before the server could remember it";
   throw new AuthError("before_start", message, { cause: now() - replay.sinceMs }); // for the caller to judge by

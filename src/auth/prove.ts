@@ -115,8 +115,9 @@ async function proveRequest(options: ProveOptions, request: OutgoingRequest, not
   };
   const target = url.slice(url.indexOf("/", 8));
   const all: Readonly<Record<string, string>> = { ...request.headers, ...headers };
-  const nonce = newNonce();
-  const created = Math.max(Math.floor(now() / 1_000), notBefore);
+  const createdMs = Math.max(now(), notBefore * 1_000);
+  const nonce = newNonce(createdMs);
+  const created = Math.floor(createdMs / 1_000);
   const parts = { method, target, header: (name: string) => all[name] };
   const terms = { created, nonce, audience: options.audience ?? peer };
   const exchange: Exchange = { call, nonce, parts, answeredBy: undefined, answered: 0 };

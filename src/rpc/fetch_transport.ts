@@ -96,20 +96,22 @@ async function exchange(call: Call, { base, prover, codec, send, init }: Sending
     [TIMEOUT_HEADER]: String(Math.ceil(call.timeoutMs)),
   };
   if (call.origin?.traceparent !== undefined) headers[TRACEPARENT_HEADER] = call.origin.traceparent;
+  let tookMs = 0;
   const attempt = async (proof: Proof) => {
     const sent = { ...headers, ...proof.headers };
+    const sentAt = performance.now();
     const response = await send(url, { method: "POST", headers: sent, body: body as BodyInit, signal, ...init });
+    tookMs = performance.now() - sentAt;
     return { message: await read(response, call.method, codec, proof) };
   };
   const proof = await prover.prove({ method: "POST", url, headers, body, call });
-  const sentAt = performance.now();
   try {
     return await attempt(proof);
   } catch (error) {
     if (!(error instanceof ProveAgainError) || !proof.verify || !proof.again) throw error;
     // A server that started after the call was sent cannot say what the one before it did with the call.
     const { safe, idempotent } = call.method.options;
-    if (!safe && !idempotent && error.ageMs <= performance.now() - sentAt) throw error;
+    if (!safe && !idempotent && error.ageMs <= tookMs) throw error;
     return await attempt(await proof.again());
   }
 }

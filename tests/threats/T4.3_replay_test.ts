@@ -117,18 +117,13 @@ describe("T4.3 a request from before a restart", () => {
       at.now.pass(sinceMs);
       const restarted = await protectedEcho(at);
       const captured: Captured[] = [];
-      await restarted.client(await at.join(WEB), { captured }).look({ text: "pay" });
-      assert.equal(captured.length, sinceMs === 0 ? 1 : 2);
+      await restarted.client(await at.join(WEB), { captured }).say({ text: "pay" });
+      assert.equal(captured.length, 1, "its nonce says the moment more closely than the second");
       assert.equal(restarted.calls.length, 1);
       for (const request of captured) assert.ok((await restarted.server.fetch(requestOf(request))).status >= 400);
       at.now.pass(2_000);
       for (const request of captured) assert.ok((await restarted.server.fetch(requestOf(request))).status >= 400);
-      assert.equal(restarted.calls.length, 1, "neither proof is good for a second call");
-      if (sinceMs > 0) {
-        const created = captured.map(({ headers }) => Number(parameterOf(headers, "created")));
-        assert.deepEqual(created, [NOW_S, NOW_S + 1]);
-        assert.notEqual(...captured.map(({ headers }) => parameterOf(headers, "nonce")) as [string, string]);
-      }
+      assert.equal(restarted.calls.length, 1, "the proof is not good for a second call");
     });
   }
 
@@ -145,10 +140,11 @@ describe("T4.3 a request from before a restart", () => {
 
   test("T4.3 a call that must not run twice is not sent again to a server that is younger than the call", async () => {
     const at = await world();
-    at.now.pass(1);
+    at.now.pass(1_000);
     const young = await protectedEcho(at);
     const captured: Captured[] = [];
-    const error = await rejection(young.client(await at.join(WEB), { captured }).say({ text: "pay" }));
+    const before = () => at.now() - 500;
+    const error = await rejection(young.client(await at.join(WEB), { captured, now: before }).say({ text: "pay" }));
     assert.deepEqual([error.code, captured.length, young.calls.length], ["unavailable", 1, 0]);
   });
 
@@ -170,16 +166,17 @@ describe("T4.3 a request from before a restart", () => {
 
   test("T4.3 nobody makes a client prove again by a forged answer", async () => {
     const at = await world();
-    at.now.pass(500);
+    at.now.pass(1_000);
     const echo = await protectedEcho(at);
     const captured: Captured[] = [];
+    const now = () => at.now() - 500;
     const through = async (request: Captured, send: (request: Captured) => Promise<Response>) => {
       const response = await send(request);
       const headers = new Headers(response.headers);
       for (const name of ["signature", "signature-input"]) headers.delete(name);
       return new Response(await response.text(), { status: response.status, headers });
     };
-    const error = await rejection(echo.client(await at.join(WEB), { captured, through }).say({ text: "pay" }));
+    const error = await rejection(echo.client(await at.join(WEB), { captured, through, now }).look({ text: "pay" }));
     assert.deepEqual([error.code, captured.length, echo.calls.length], ["unavailable", 1, 0]);
   });
 });

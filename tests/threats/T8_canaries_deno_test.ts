@@ -42,7 +42,17 @@ const ENDS: Readonly<Record<string, readonly string[]>> = {
 const REASONS = [
   ...["argument_not_allowed", "authority.revoke", "bad_digest", "bad_signature", "bad_token_signature", "call.allow"],
   ...["credential.issue", "expired_token", "malformed_chain", "malformed_signature", "malformed_token", "not_allowed"],
-  ...["not_attested", "replayed", "revoked", "stale", "unsigned", "wrong_audience", "wrong_holder", "wrong_peer"],
+  ...[
+    "not_attested",
+    "not_decided",
+    "replayed",
+    "revoked",
+    "stale",
+    "unsigned",
+    "wrong_audience",
+    "wrong_holder",
+    "wrong_peer",
+  ],
 ];
 
 /** Of which kinds there must be secrets. */

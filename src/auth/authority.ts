@@ -136,13 +136,7 @@ export async function createAuthority(trustDomain: string, options: AuthorityOpt
     issue: (jwk, workload) => issue(office, jwk, workload),
     enroll: (request) => enroll(office, request),
     bundle: () => bundleOf(office),
-    signedBundle() {
-      if (office.signed?.sequence === office.sequence) return office.signed.bundle;
-      const claims = { iss: office.id, iat: Math.floor(office.now() / 1_000), bundle: plain(bundleOf(office)) };
-      const bundle = signJws(TOKEN_TYPES.bundle, claims, signerOf(office.keys.at(-1)!));
-      office.signed = { sequence: office.sequence, bundle }; // anyone may ask for it, and signing is dear
-      return bundle;
-    },
+    signedBundle: () => signedBundle(office),
     async rotate(next) {
       office.keys = [next ?? await generateKeys(), ...office.keys].slice(0, MAX_KEYS);
       change("authority.rotate");
@@ -182,6 +176,15 @@ interface Office {
   revoked: Revocations;
   signed?: { readonly sequence: number; readonly bundle: Promise<string> };
   trust?: { readonly sequence: number; readonly trust: Promise<Trust> };
+}
+
+/** Signed once for each change: anyone may ask for it, and signing is dear. */
+function signedBundle(office: Office): Promise<string> {
+  if (office.signed?.sequence === office.sequence) return office.signed.bundle;
+  const claims = { iss: office.id, iat: Math.floor(office.now() / 1_000), bundle: plain(bundleOf(office)) };
+  const bundle = signJws(TOKEN_TYPES.bundle, claims, signerOf(office.keys.at(-1)!));
+  office.signed = { sequence: office.sequence, bundle };
+  return bundle;
 }
 
 function bundleOf({ keys, sequence, revoked }: Office): TrustBundle {

@@ -1,69 +1,15 @@
-import {
-  type Admission,
-  type Audit,
-  type Caller,
-  type Guard,
-  type Incoming,
-  type Right,
-  RpcError,
-  type Seal,
-} from "../rpc/mod.ts";
+import { type Admission, type Caller, type Guard, type Incoming, type Right, RpcError, type Seal } from "../rpc/mod.ts";
 import { AuthError } from "./auth_error.ts";
 import { readOrigin } from "./call_context.ts";
-import { chainVerifier, type VerifiedChain } from "./capability_chain.ts";
+import type { VerifiedChain } from "./capability_chain.ts";
 import { contentDigest } from "./content_digest.ts";
-import type { Identity } from "./identity.ts";
+import { deciding, enter, matchingRules, refuse, type Seen, untilTheEnd } from "./decision.ts";
+import { type Gate, gateOf, type ProtectOptions } from "./gate.ts";
 import { assertInTime, newNonce, SKEW_S, verifyMessageSignature } from "./message_signature.ts";
-import { decidesFor, type Policy, type Rule } from "./policy.ts";
-import { reasonOf, refusalOf } from "./refusal.ts";
-import { memoryReplay, type ReplayStore } from "./replay.ts";
 import { type ReadRequestSignature, readRequestSignature, type RequestParts, valueOf } from "./request_signature.ts";
 import { signResponse } from "./response_signature.ts";
-import { permits } from "./tool_map.ts";
-import type { Trust } from "./trust.ts";
 import { CAPABILITY_SCHEME, CONTENT_DIGEST_HEADER, CREDENTIAL_HEADERS, WIT_HEADER } from "./wire.ts";
 import type { Workload } from "./wit.ts";
-
-/** How a server is protected. */
-export interface ProtectOptions {
-  /** Who the server is; it proves every answer. */
-  readonly identity: Identity;
-  /** Whom it believes. */
-  readonly trust: Trust;
-  /** Who may call what; what no rule allows is denied. */
-  readonly policy: Policy;
-  /**
-   * Names that callers may address this instance by, beside its identity: the URL of its endpoint, say. Where there are
-   * any, calls that are addressed to the identity alone are refused, so that a call to one instance cannot be replayed
-   * to another.
-   *
-   * @default {[]}
-   */
-  readonly audiences?: readonly string[];
-  /**
-   * What remembers used nonces; instances that share an endpoint must share it.
-   *
-   * @default {memoryReplay()}
-   */
-  readonly replay?: ReplayStore;
-  /**
-   * Where every decision is recorded. Without one, refusals are in the server's log and nothing else is written down.
-   *
-   * @default {nowhere}
-   */
-  readonly audit?: Audit;
-  /**
-   * How many calls of one caller may be answered at once, and as many on their way to that; stops one caller from taking
-   * every place.
-   *
-   * @default {128}
-   */
-  readonly maxConcurrentCallsPerCaller?: number;
-  /** The path under which a router mounts the server and which it takes off before the server sees it. @default {""} */
-  readonly mountedAt?: string;
-  /** The clock, in milliseconds since 1970. @default {Date.now} */
-  readonly now?: () => number;
-}
 
 /**
  * Lets in callers that prove who they are and that a rule allows, and proves every answer.
@@ -184,35 +130,6 @@ interface Signed {
   readonly caller: Workload;
 }
 
-/** Gives the place back when the call is over, and notes one that never came as far as a decision. */
-function untilTheEnd(
-  gate: Gate,
-  incoming: Incoming,
-  { caller, decide, leave }: {
-    readonly caller: Workload;
-    readonly decide: NonNullable<Admission["decide"]>;
-    readonly leave: () => void;
-  },
-): Pick<Admission, "decide" | "end"> {
-  let isDecided = false;
-  return {
-    decide(message) {
-      isDecided = true;
-      return decide(message);
-    },
-    end() {
-      leave();
-      if (isDecided) return;
-      refuse(
-        gate,
-        incoming,
-        { caller, believed: true },
-        new AuthError("not_decided", "The message was none to decide on"),
-      );
-    },
-  };
-}
-
 /**
  * A request of a clock that is ahead waits until it is not from the future any more: taken at once, it would still look
  * new to a server that starts in this one's place a moment later, and does not remember it.
@@ -311,90 +228,6 @@ async function verifyRight(gate: Gate, parts: RequestParts, caller: Workload): P
   return chain;
 }
 
-/** The same answer for a method that is not there and for one that is not the caller's. */
-function matchingRules(
-  { policy }: Gate,
-  { method }: Incoming,
-  caller: Caller | undefined,
-  right: VerifiedChain | undefined,
-  reason: "unsigned" | "not_allowed" = "not_allowed",
-): readonly Rule[] {
-  const call = method?.path.slice(1) ?? "";
-  // A right that is shown is what the call is made under: it allows the method, or the call is refused.
-  const isWithin = right === undefined || Object.hasOwn(right.tools, call);
-  const rules = policy.matching({ caller, call, capability: right !== undefined && isWithin });
-  if (!isWithin || rules.length === 0) throw new AuthError(reason, "Cannot allow the call: no rule or no right does");
-  return rules;
-}
-
-/** Takes one of the caller's places. */
-function enter({ maxConcurrentCallsPerCaller }: Gate, places: Map<string, number>, { id }: Workload): () => void {
-  const count = places.get(id) ?? 0;
-  if (count >= maxConcurrentCallsPerCaller) {
-    throw new AuthError("over_quota", "Cannot take the call: the caller has too many");
-  }
-  places.set(id, count + 1);
-  return () => {
-    const left = places.get(id)! - 1;
-    if (left === 0) places.delete(id);
-    else places.set(id, left);
-  };
-}
-
-interface Decision {
-  readonly caller: Caller | undefined;
-  readonly rules: readonly Rule[];
-  readonly right: VerifiedChain | undefined;
-}
-
-/** Decides on the checked message: the arguments that a right allows, and rules that ask for more. */
-function deciding(gate: Gate, incoming: Incoming, { caller, rules, right }: Decision): (message: unknown) => void {
-  return (message) => {
-    try {
-      const call = incoming.method!.path.slice(1);
-      if (right && !permits(right.tools, call, message as Readonly<Record<string, unknown>>)) {
-        throw new AuthError("argument_not_allowed", "Cannot allow the call: the right is for other arguments");
-      }
-      if (!decidesFor(rules, { caller, message, now: new Date(gate.now()) })) {
-        throw new AuthError("not_allowed", "Cannot allow the call: no rule allows this message");
-      }
-      recordAllowed(gate, incoming, caller, right);
-    } catch (error) {
-      throw refuse(gate, incoming, { caller, believed: true }, error);
-    }
-  };
-}
-
-/** Whatever cannot be recorded does not happen. */
-function recordAllowed(
-  gate: Gate,
-  incoming: Incoming,
-  caller: Caller | undefined,
-  right: VerifiedChain | undefined,
-): void {
-  if (!gate.audit) return;
-  const fields = right && { right: right.tokenIds.join(" ") };
-  try {
-    gate.audit.record({ ...eventOf("call.allow", incoming, caller), fields });
-  } catch (cause) {
-    throw new AuthError("audit_full", "Cannot allow the call: it cannot be recorded", { cause });
-  }
-}
-
-/** Records the refusal, and gives what the caller is told of it. */
-function refuse(gate: Gate, incoming: Incoming, { caller, believed }: Seen, error: unknown): Error {
-  try {
-    gate.audit?.record({ ...eventOf("call.refuse", incoming, caller), reason: reasonOf(error) });
-  } catch {
-    // The call is refused all the same, and the server's log has it.
-  }
-  return refusalOf(error, believed);
-}
-
-function eventOf(event: string, incoming: Incoming, caller: Caller | undefined) {
-  return { event, correlationId: incoming.correlationId, caller: caller?.id, method: incoming.method?.path.slice(1) };
-}
-
 /** Signs answers to a request, so that they are answers to nothing else. */
 function sealFor({ identity, now }: Gate, parts: RequestParts, { nonce: requestNonce }: ReadRequestSignature): Seal {
   return async ({ status, contentType, body }) => {
@@ -421,60 +254,3 @@ const publicRight = ({ path, tools, tokenIds, expiresAtMs }: VerifiedChain): Rig
   tokenIds,
   expiresAtMs,
 });
-
-/** Who turned out to call, for when the call is refused. */
-interface Seen {
-  caller: Caller | undefined;
-  /** Whether it is settled who calls: what is wrong from then on is with what it may. */
-  believed: boolean;
-}
-
-interface Gate
-  extends Required<Pick<ProtectOptions, "identity" | "trust" | "policy" | "replay" | "mountedAt" | "now">> {
-  readonly audit: Audit | undefined;
-  readonly addresses: ReadonlySet<string>;
-  readonly verifyChain: (text: string) => Promise<VerifiedChain>;
-  /** How many calls of each caller are on their way to being let in. */
-  readonly arriving: Map<string, number>;
-  /** How many calls of each caller are being answered. */
-  readonly running: Map<string, number>;
-  readonly maxConcurrentCallsPerCaller: number;
-}
-
-function gateOf(options: ProtectOptions): Gate {
-  const { identity, trust, policy, audiences = [], mountedAt = "", now = Date.now, audit } = options ?? {};
-  for (const [name, part] of Object.entries({ identity, trust, policy })) {
-    if (!part) throw new TypeError(`Cannot protect a server without "${name}"`);
-  }
-  const { maxConcurrentCallsPerCaller = 128 } = options;
-  if (!Number.isInteger(maxConcurrentCallsPerCaller) || maxConcurrentCallsPerCaller < 1) {
-    throw new RangeError(`Cannot use the limit "maxConcurrentCallsPerCaller": it must be a whole number from 1`);
-  }
-  if (mountedAt !== "" && !/^(?:\/[\w.~-]+)+$/.test(mountedAt)) {
-    throw new TypeError(`Cannot protect a server at "${mountedAt}": it must be a path as "/api"`);
-  }
-  return {
-    identity,
-    trust,
-    policy,
-    mountedAt,
-    now,
-    audit,
-    replay: options.replay ?? memoryReplay({ now }),
-    addresses: new Set(audiences.length > 0 ? audiences.map(assertAudience) : [identity.id]),
-    verifyChain: chainVerifier({ trust, trustDomain: identity.trustDomain }),
-    arriving: new Map(),
-    running: new Map(),
-    maxConcurrentCallsPerCaller,
-  };
-}
-
-/**
- * Checks that a text can be an audience: printable, and without what a header would have to escape.
- *
- * @throws {TypeError} It cannot.
- */
-export function assertAudience(audience: string): string {
-  if (/^[\x21\x23-\x5b\x5d-\x7e]{1,2048}$/.test(audience)) return audience;
-  throw new TypeError("Cannot use the audience: it must be printable, without spaces, quotes and backslashes");
-}

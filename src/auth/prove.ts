@@ -13,7 +13,7 @@ import { attenuate, type Capability, type Grant, readChain } from "./capability.
 import { contentDigest } from "./content_digest.ts";
 import type { Identity } from "./identity.ts";
 import { assertInTime, newNonce, verifyMessageSignature } from "./message_signature.ts";
-import { assertAudience } from "./protect.ts";
+import { assertAudience } from "./gate.ts";
 import { signRequest } from "./request_signature.ts";
 import { readResponseSignature, valueOf } from "./response_signature.ts";
 import { secret } from "./secret.ts";

@@ -7,7 +7,7 @@ import {
   joinTokens,
   remoteAuthority,
 } from "../../src/auth/mod.ts";
-import { createServer, publicOnly, RpcError } from "../../src/rpc/mod.ts";
+import { createServer, publicOnly, type RpcError } from "../../src/rpc/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { collect } from "../rpc/_rig.ts";

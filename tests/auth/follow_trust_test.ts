@@ -1,4 +1,4 @@
-import { AuthError, followTrust } from "../../src/auth/mod.ts";
+import { type AuthError, followTrust } from "../../src/auth/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gate } from "../rpc/_rig.ts";

@@ -35,10 +35,10 @@ test("protect() keeps few bodies of one caller waiting, whatever it may call", a
   await echo.client(await here.join(WEB), { captured }).say({ text: "a" });
   const flood = Array.from({ length: 3 }, () => endless(captured[0]!));
   const answers = flood.map(({ request }) => echo.server.fetch(request));
-  assert.equal((await soon(answers[2]!)).status, 429);
+  assert.equal((await soon(Promise.race(answers))).status, 429, "the one whose signature was verified last");
   assert.equal(echo.audit.events.at(-1)!.reason, "over_quota");
   for (const { end } of flood) end();
-  assert.deepEqual((await Promise.all(answers)).map(({ status }) => status), [401, 401, 429]);
+  assert.deepEqual((await Promise.all(answers)).map(({ status }) => status).sort(), [401, 401, 429]);
   assert.equal(echo.calls.length, 1);
   await echo.client(await here.join(WEB)).say({ text: "b" });
 });

@@ -101,6 +101,8 @@ async function admitCaller(
   await assertOwnIdentity(gate);
   const seal = sealFor(gate, parts, signature);
   assertAfterStart(gate, incoming, signature, seal);
+  // Again, because the body may have taken its time: a nonce is remembered only as long as its request is in time.
+  assertInTime(signature, gate.now());
   await gate.replay.take({
     signer: caller.id,
     nonce: signature.nonce,

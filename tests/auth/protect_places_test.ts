@@ -43,6 +43,32 @@ test("protect() keeps few bodies of one caller waiting, whatever it may call", a
   await echo.client(await here.join(WEB)).say({ text: "b" });
 });
 
+test("protect() lets in no copy of a request whose bodies came when its time, and its nonce's, was over", async () => {
+  const here = await world();
+  const echo = await protectedEcho(here);
+  const overheard: Captured[] = [];
+  const withheld = () => Promise.resolve(new Response(null, { status: 502 }));
+  await rejection(echo.client(await here.join(WEB), { captured: overheard, through: withheld }).say({ text: "a" }));
+  const [{ body, ...head }] = overheard as [Captured];
+  const bodies = [gate(), gate()];
+  const answers = bodies.map(({ opened }) => {
+    const late = new ReadableStream({
+      async pull(controller) {
+        await opened;
+        controller.enqueue(new TextEncoder().encode(body));
+        controller.close();
+      },
+    });
+    const init = { method: "POST", headers: head.headers, body: late, duplex: "half" } as RequestInit;
+    return echo.server.fetch(new Request(head.url, init));
+  });
+  await new Promise((resolve) => setTimeout(resolve, 100)); // both are past their signature, and wait for their bodies
+  here.now.pass(60_000);
+  for (const { open } of bodies) open();
+  assert.deepEqual((await Promise.all(answers)).map(({ status }) => status), [401, 401]);
+  assert.deepEqual([echo.calls.length, echo.audit.events.map(({ reason }) => reason)], [0, ["stale", "stale"]]);
+});
+
 test("protect() counts a handler that outlives its deadline among its caller's", async () => {
   const here = await world();
   const stuck = gate();

@@ -26,8 +26,7 @@ export function noteCall(context: Context): void {
 /** A log that shows what {@linkcode noteCall} noted, and what was refused. */
 export function showCalls(show: (line: string) => unknown): Log {
   return ({ code, event, method, fields }) => {
-    // Calls from the second in which a server starts are proven twice, of which nobody needs to know.
-    if (code !== undefined && code !== "unavailable") show(`${method}: ${code}: ${event}`);
+    if (code !== undefined) show(`${method}: ${code}: ${event}`);
     if (event !== NOTED) return;
     const { caller, chain, trace, right } = fields as unknown as Noted;
     show(`${method}: caller ${caller}, chain ${path(chain)}, trace ${trace.slice(0, 8)}`);

@@ -68,7 +68,6 @@ export async function startSite(show: (line: string) => unknown): Promise<Site> 
   const orders = started.use(await listen(createOrders(atOrders, proxy.url)));
   const options = { ordersUrl: orders.url, capability: domain.right };
   const gateway = started.use(await listen(createGateway(atGateway, options)));
-  await nextSecond();
 
   const right = await handOn(domain.right, atGateway.identity);
   const web = prove({ identity: await domain.join({ id: WEB }), trust, peer: GATEWAY });
@@ -95,6 +94,3 @@ function chargerOf({ fetch, ...place }: Place, { url, capability }: { url: strin
   const payments = createClient(Payments, fetchTransport(url, { prover, fetch }));
   return (cents: number) => payments.charge({ cents });
 }
-
-/** A server asks for a second proof of calls from the second in which it started; without them the audits are shorter. */
-const nextSecond = () => new Promise((resolve) => setTimeout(resolve, 1_000 - Date.now() % 1_000));

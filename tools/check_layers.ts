@@ -22,8 +22,10 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   auth: ["@noble/hashes", "@std/crypto", "jose", "valibot"],
   cli: ["node:"],
   console: ["hono"],
+  registry: ["ipaddr.js", "valibot"],
   rpc: ["@valibot/to-json-schema"],
   runtime: ["@hono/node-server", "undici", "node:"],
+  selector: ["@noble/hashes"],
 };
 
 /** Folders whose files are imported one by one, because together they mean nothing. */

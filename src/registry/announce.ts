@@ -1,0 +1,148 @@
+import type { Identity } from "../auth/mod.ts";
+import { contractDigest, type Service } from "../rpc/mod.ts";
+import { type InstanceDescription, newInstanceId, signRecord } from "./record.ts";
+import type { Registry } from "./registry.ts";
+import { assertSecure } from "./verified_registry.ts";
+
+/** What a server says of itself, and how. */
+export interface AnnounceOptions extends Omit<InstanceDescription, "services" | "draining" | "instance"> {
+  /** Where it is registered. */
+  readonly registry: Registry;
+  /** Who it is; its authority lets it serve what it serves. */
+  readonly identity: Identity;
+  /** How long a record holds, in milliseconds, 3,000 to 300,000; it is renewed after a third. @default {60_000} */
+  readonly leaseMs?: number;
+  /**
+   * How long it goes on being there after it has said that it will end, in milliseconds: longer than its clients go
+   * without looking (`refreshMs` of `cachedRegistry`).
+   *
+   * @default {5_000}
+   */
+  readonly settleMs?: number;
+  /**
+   * Told of every registration that failed; there is another try, and what is registered holds until its lease is over.
+   *
+   * @default {a constant line on the error output}
+   */
+  readonly onError?: (error: unknown) => void;
+  /** The clock, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+/**
+ * A server that can be found. Disposing it says that the server is about to end, waits until clients know, and takes it
+ * out of the registry: dispose it before the server, as `await using` does with what was made later.
+ */
+export interface Announcement extends AsyncDisposable {
+  /** The instance's own id among those of its identity. */
+  readonly instance: string;
+}
+
+/**
+ * Registers a server, keeps its record fresh, and takes it out when it ends.
+ *
+ * A process that hangs or dies renews nothing, and falls out when its lease is over. A registry that was out of reach or
+ * lost everything is given the record again. A server that is disposed says so at its next renewal by itself.
+ *
+ * @example A server that can be found, and one that ends without losing a call
+ * ```ts ignore
+ * await using serving = await serve(server, { cert, key });
+ * await using announcement = await announce(server, { registry, identity, endpoints: [serving.url] });
+ * await stopped; // the announcement ends first: no client calls any more when the server ends
+ * ```
+ *
+ * @param server The server.
+ * @param options The registry, the identity, the endpoints, and what differs from the defaults.
+ * @returns What ends it.
+ * @throws {RegistryError} The first registration failed, or no reader would take the record.
+ * @throws {TypeError} The registry promises too little, or the identity may not serve what the server serves.
+ * @throws {RangeError} A time is out of range.
+ */
+export async function announce(
+  server: { readonly services: readonly Service[]; readonly draining: boolean },
+  options: AnnounceOptions,
+): Promise<Announcement> {
+  const { registry, identity, leaseMs = 60_000, settleMs = 5_000, onError, now = Date.now, ...about } = options;
+  assertSecure(registry);
+  assertDuration("leaseMs", leaseMs, 3_000, 300_000);
+  assertDuration("settleMs", settleMs, 0, 600_000);
+  const names = server.services.map(({ name }) => name);
+  const foreign = names.find((name) => !identity.serves.includes(name));
+  if (foreign !== undefined) {
+    throw new TypeError(`Cannot announce the server: its authority does not let it serve "${foreign}"`);
+  }
+  const digests = await Promise.all(server.services.map(digestOf));
+  const services = Object.fromEntries(names.map((name, i) => [name, digests[i]!]));
+  const instance = newInstanceId();
+  let sequence = 0;
+  const register = async (draining: boolean) => {
+    const description = { ...about, services, instance, draining };
+    const terms = { sequence: ++sequence, lifetimeMs: leaseMs, nowMs: now() };
+    return await registry.register(await signRecord(identity, description, terms));
+  };
+  let lease = await register(false);
+  const report = onError ?? (() => console.error("The server could not be registered; there is another try"));
+  const renewing = repeat(leaseMs / 3, async () => {
+    const renewed = await register(server.draining);
+    lease = renewed;
+  }, report);
+  const end = async () => {
+    await renewing[Symbol.asyncDispose]();
+    try {
+      lease = await register(true);
+    } catch (error) {
+      report(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    try {
+      await lease[Symbol.asyncDispose]();
+    } catch (error) {
+      report(error);
+    }
+  };
+  let ended: Promise<void> | undefined;
+  return { instance, [Symbol.asyncDispose]: () => ended ??= end() };
+}
+
+function assertDuration(name: string, ms: number, least: number, most: number): void {
+  if (ms >= least && ms <= most) return;
+  throw new RangeError(`Cannot announce the server: ${name} must be from ${least} to ${most}`);
+}
+
+/** A contract whose schemas are of another library than Valibot has no digest. */
+async function digestOf(service: Service): Promise<string> {
+  try {
+    return await contractDigest(service);
+  } catch {
+    return "";
+  }
+}
+
+/** Does something again and again, sooner after it failed; disposing it waits for what is under way. */
+function repeat(everyMs: number, run: () => Promise<void>, report: (error: unknown) => void): AsyncDisposable {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let underWay: Promise<void> | undefined;
+  let ended = false;
+  const look = async () => {
+    let nextMs = everyMs;
+    try {
+      await run();
+    } catch (error) {
+      if (!ended) report(error);
+      nextMs = Math.min(everyMs / 4, RETRY_MS);
+    }
+    if (!ended) schedule(nextMs);
+  };
+  const schedule = (ms: number) => timer = setTimeout(() => underWay = look(), ms);
+  schedule(everyMs);
+  return {
+    async [Symbol.asyncDispose]() {
+      ended = true;
+      clearTimeout(timer);
+      await underWay;
+    },
+  };
+}
+
+/** In milliseconds. */
+const RETRY_MS = 2_000;

@@ -5,7 +5,7 @@ import type { Registry } from "./registry.ts";
 import { assertSecure } from "./verified_registry.ts";
 
 /** What a server says of itself, and how. */
-export interface AnnounceOptions extends Omit<InstanceDescription, "services" | "draining" | "instance"> {
+export interface AnnounceOptions extends Omit<InstanceDescription, "services" | "draining"> {
   /** Where it is registered. */
   readonly registry: Registry;
   /** Who it is; its authority lets it serve what it serves. */
@@ -73,7 +73,7 @@ export async function announce(
   }
   const digests = await Promise.all(server.services.map(digestOf));
   const services = Object.fromEntries(names.map((name, i) => [name, digests[i]!]));
-  const instance = newInstanceId();
+  const { instance = newInstanceId() } = about;
   let sequence = 0;
   const register = async (draining: boolean) => {
     const description = { ...about, services, instance, draining };

@@ -1,5 +1,5 @@
 import { within } from "../internal/within.ts";
-import { readRecord } from "./record.ts";
+import { instanceName, readRecord } from "./record.ts";
 import type { Registry } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryChanges } from "./registry_service.ts";
@@ -164,7 +164,7 @@ function note(log: Log, records: readonly string[]): boolean {
 function nameOf(record: string): string | undefined {
   try {
     const { sub, jti } = readRecord(record).claims;
-    return `${sub}#${jti}`;
+    return instanceName(sub, jti);
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 import { leaseOf } from "./lease.ts";
-import { readRecord } from "./record.ts";
-import { type Registry, type RegistryReadOptions } from "./registry.ts";
+import { instanceName, readRecord } from "./record.ts";
+import type { Registry, RegistryReadOptions } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
 
 /** How a registry in memory is set up. */
@@ -79,7 +79,7 @@ function entryOf(record: string): Entry {
   const { claims } = readRecord(record);
   const { sub, jti, seq, exp, services } = claims;
   return {
-    name: `${sub}#${jti}`,
+    name: instanceName(sub, jti),
     services: Object.keys(services),
     sequence: seq,
     expiresAtMs: exp * 1_000,

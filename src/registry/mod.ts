@@ -31,6 +31,7 @@ export { memoryRegistry, type MemoryRegistryOptions } from "./memory_registry.ts
 export {
   type EncryptionJwk,
   type InstanceDescription,
+  instanceName,
   issueRecord,
   readRecord,
   type RecordClaims,

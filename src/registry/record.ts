@@ -41,8 +41,13 @@ export interface InstanceDescription {
   readonly endpoints: readonly string[];
   /** The instance's own id among those of its identity, 1 to 64 letters, digits, `_` and `-`. @default {128 random bits} */
   readonly instance?: string;
-  /** The name that it is addressed by, one of its `audiences`, so that no call to it can be replayed to another. @default {its identity} */
-  readonly audience?: string;
+  /**
+   * Whether calls are addressed to the instance and not to its identity, so that none can be replayed to another instance:
+   * to `instanceName(identity, instance)`, which is among the `audiences` of its `protect`.
+   *
+   * @default {false}
+   */
+  readonly ownAudience?: boolean;
   /** Its version, as Semantic Versioning writes it. @default {"0.0.0"} */
   readonly version?: string;
   /** Where it runs; lower-case letters, digits and `-`. @default {nowhere in particular} */
@@ -124,7 +129,7 @@ export async function issueRecord(
 }
 
 function claimsOf(issuer: string, id: string, description: InstanceDescription, terms: RecordTerms) {
-  const { services, endpoints, audience, region, encryptionKey } = description;
+  const { services, endpoints, region, encryptionKey } = description;
   const iat = Math.floor((terms.nowMs ?? Date.now()) / 1_000);
   return {
     iss: issuer,
@@ -136,14 +141,25 @@ function claimsOf(issuer: string, id: string, description: InstanceDescription, 
     exp: iat + Math.ceil(terms.lifetimeMs / 1_000),
     services,
     endpoints,
-    ...audience === undefined ? {} : { audience },
     ...region === undefined ? {} : { region },
     ...encryptionKey === undefined ? {} : { enc: encryptionKey },
     version: description.version ?? "0.0.0",
     toolkit: TOOLKIT,
     weight: description.weight ?? MAX_WEIGHT,
     draining: description.draining ?? false,
+    own_audience: description.ownAudience ?? false,
   };
+}
+
+/**
+ * The name of an instance among all instances, which nobody else can have: its identity and its own id.
+ *
+ * @param identity Its SPIFFE id.
+ * @param instance Its own id.
+ * @returns The name, as `spiffe://example.org/orders#one`.
+ */
+export function instanceName(identity: string, instance: string): string {
+  return `${identity}#${instance}`;
 }
 
 /** 128 random bits in base64url: the id of an instance among those of its identity. */
@@ -165,8 +181,43 @@ export interface UnverifiedRecord {
   readonly claims: RecordClaims;
 }
 
-/** What a record claims. */
-export type RecordClaims = v.InferOutput<typeof claimsSchema>;
+/** What a record claims, by the names of RFC 7519 where there are any. */
+export interface RecordClaims {
+  /** Who signed it: the instance itself, or the authority of its trust domain. */
+  readonly iss: string;
+  /** The identity of the instance. */
+  readonly sub: string;
+  /** The registry's namespace. */
+  readonly aud: string;
+  /** The instance's own id. */
+  readonly jti: string;
+  /** Grows with every record of the instance. */
+  readonly seq: number;
+  /** When it was signed, in seconds since 1970. */
+  readonly iat: number;
+  /** When it ends, in seconds since 1970. */
+  readonly exp: number;
+  /** The services, each with the digest of its contract. */
+  readonly services: Readonly<Record<string, string>>;
+  /** Where the instance is reached. */
+  readonly endpoints: readonly string[];
+  /** Where it runs. */
+  readonly region?: string | undefined;
+  /** The key to encrypt for it. */
+  readonly enc?: EncryptionJwk | undefined;
+  /** Its version. */
+  readonly version: string;
+  /** Its toolkit. */
+  readonly toolkit: string;
+  /** How much of its identity's calls it wants. */
+  readonly weight: number;
+  /** Whether it is about to end. */
+  readonly draining: boolean;
+  /** Whether calls are addressed to it by its own name. */
+  readonly own_audience: boolean;
+  /** Its identity token, where it signed for itself. */
+  readonly wit?: string | undefined;
+}
 
 /**
  * Reads a record, without verifying it: for a backend, which has to know where to put it.
@@ -213,16 +264,18 @@ const claimsSchema = /* @__PURE__ */ v.object({
     v.check((services) => Object.keys(services).length > 0 && Object.keys(services).length <= 32),
   ),
   endpoints: v.pipe(v.array(v.pipe(v.string(), v.maxLength(512))), v.minLength(1), v.maxLength(4)),
-  audience: v.optional(/* @__PURE__ */ text(/^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/)),
   region: v.optional(/* @__PURE__ */ text(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)),
   enc: v.optional(v.strictObject({
     kty: v.literal("OKP"),
     crv: v.literal("X25519"),
     x: /* @__PURE__ */ text(/^[A-Za-z0-9_-]{43}$/),
   })),
-  version: /* @__PURE__ */ text(/^\d{1,9}\.\d{1,9}\.\d{1,9}(?:-[0-9A-Za-z.-]{1,64})?$/),
+  version: /* @__PURE__ */ text(
+    /^(?=.{5,96}$)\d{1,9}\.\d{1,9}\.\d{1,9}(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$/,
+  ),
   toolkit: /* @__PURE__ */ text(/^[\w.+/-]{1,64}$/),
   weight: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(MAX_WEIGHT)),
   draining: v.boolean(),
+  own_audience: v.boolean(),
   wit: v.optional(v.string()),
 });

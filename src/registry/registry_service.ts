@@ -49,12 +49,12 @@ export type RegistryMethods = {
   readonly list: MethodDeclaration<Schema<Record<never, never>>, Schema<{ services: string[] }>>;
 };
 
-const Record = /* @__PURE__ */ v.strictObject({ record: v.pipe(v.string(), v.maxLength(MAX_RECORD)) });
+const OneRecord = /* @__PURE__ */ v.strictObject({ record: v.pipe(v.string(), v.maxLength(MAX_RECORD)) });
 
 /** The contract of a registry that is called over the network. */
 export const RegistryService: Service<RegistryMethods> = /* @__PURE__ */ service("postern.registry.v1", {
-  register: rpc(Record, v.object({}), { idempotent: true, summary: "Registers an instance of the caller's own" }),
-  deregister: rpc(Record, v.object({}), { idempotent: true, summary: "Takes out an instance of the caller's own" }),
+  register: rpc(OneRecord, v.object({}), { idempotent: true, summary: "Registers an instance of the caller's own" }),
+  deregister: rpc(OneRecord, v.object({}), { idempotent: true, summary: "Takes out an instance of the caller's own" }),
   resolve: rpc(
     v.strictObject({
       service: v.pipe(v.string(), v.regex(SERVICE_NAME)),

@@ -1,7 +1,14 @@
 import { AuthError, KEY_USES, parseSpiffeId, parseWorkloadId, type Trust, verifyJws } from "../auth/mod.ts";
 import type { EndpointPolicy } from "./endpoint_policy.ts";
 import type { Instance } from "./instance.ts";
-import { MAX_LEASE_S, MAX_STATIC_S, readRecord, type RecordClaims, type UnverifiedRecord } from "./record.ts";
+import {
+  instanceName,
+  MAX_LEASE_S,
+  MAX_STATIC_S,
+  readRecord,
+  type RecordClaims,
+  type UnverifiedRecord,
+} from "./record.ts";
 import { RegistryError } from "./registry_error.ts";
 
 /** What a record has to be good for. */
@@ -97,13 +104,14 @@ const refused = (reason: RegistryError["reason"], why: string) =>
 
 function instanceOf(claims: RecordClaims, expiresAtMs: number): Instance {
   const { sub, jti, region, enc, version, toolkit, weight, draining } = claims;
+  const name = instanceName(sub, jti);
   return Object.freeze({
-    name: `${sub}#${jti}`,
+    name,
     identity: sub,
     id: jti,
     services: Object.freeze(claims.services),
     endpoints: Object.freeze(claims.endpoints),
-    audience: claims.audience ?? sub,
+    audience: claims.own_audience ? name : sub,
     version,
     toolkit,
     region,

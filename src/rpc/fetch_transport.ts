@@ -10,9 +10,18 @@ import {
 } from "./connect_protocol.ts";
 import type { Method } from "./contract.ts";
 import { readBody } from "./http_body.ts";
+import { isNotSent } from "./not_sent.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
-import { CANCELED, DEADLINE_EXCEEDED, ProveAgainError, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
+import {
+  CANCELED,
+  DEADLINE_EXCEEDED,
+  NotSentError,
+  ProveAgainError,
+  RECEIVED,
+  type RpcCode,
+  RpcError,
+} from "./rpc_error.ts";
 
 /** How calls are made over HTTP. */
 export interface FetchTransportOptions {
@@ -196,6 +205,7 @@ function startDeadline({ timeoutMs, signal: outer }: Call) {
 /** What a client throws, marked so that a server which does not catch it does not pass it on. */
 function received(cause: unknown): RpcError {
   if (!(cause instanceof RpcError)) {
+    if (isNotSent(cause)) return new NotSentError("Cannot reach the server", { cause, ...RECEIVED });
     return new RpcError("unavailable", "Cannot reach the server", { cause, ...RECEIVED });
   }
   return cause.received ? cause : new RpcError(cause.code, cause.message, { cause, ...RECEIVED });

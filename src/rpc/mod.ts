@@ -45,7 +45,7 @@ export { defaultServerLimits, type ServerLimits } from "./limits.ts";
 export { type Log, type LogEntry, logToConsole } from "./log.ts";
 export { PEER_CERTIFICATE, type PeerCertificate, type PeerInfo } from "./peer.ts";
 export { anonymous, type IncomingResponse, type OutgoingRequest, type Proof, type Prover } from "./prover.ts";
-export { ProveAgainError, type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";
+export { NotSentError, ProveAgainError, type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";
 export {
   type InputOf,
   type OutputOf,

@@ -98,6 +98,22 @@ export class ProveAgainError extends RpcError {
   }
 }
 
+/**
+ * No byte of the call left: there was no connection. Whatever the method does, it was not done, and the call may be made
+ * again.
+ */
+export class NotSentError extends RpcError {
+  /**
+   * Makes the error, with the code `unavailable`.
+   *
+   * @param message What the other side may read.
+   * @param options What every error has.
+   */
+  constructor(message: string, options: RpcErrorOptions) {
+    super("unavailable", message, options);
+  }
+}
+
 /** What a caller whose time is up is told, whichever side found it out. */
 export const DEADLINE_EXCEEDED = "The call took longer than its deadline";
 /** What a caller is told who does not want to know any more. */

@@ -1,0 +1,236 @@
+import type { NatsConnectionLike, NatsKvEntriesLike, NatsKvEntryLike, NatsKvLike } from "./nats_like.ts";
+import { patiently } from "./patience.ts";
+import { MAX_RECORD } from "./record.ts";
+import type { RegistryReadOptions } from "./registry.ts";
+import { RegistryError, type RegistryReason } from "./registry_error.ts";
+import { type StoredRecord, tryStoredRecord } from "./stored_record.ts";
+
+/** A bucket and the connection to it. */
+export interface NatsBucket {
+  /** The connection. */
+  readonly connection: NatsConnectionLike;
+  /** The bucket. */
+  readonly kv: NatsKvLike;
+  /** The clock, in milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** What is in a bucket. */
+export interface NatsEntries {
+  /** The records, by their keys. */
+  readonly records: Map<string, StoredRecord>;
+  /** Up to which revision of the bucket. */
+  revision: number;
+}
+
+/**
+ * The records below a filter: one request, and one message for each.
+ *
+ * @throws {RegistryError} `insecure`, `refused`, `too_many` or `unreachable`.
+ */
+export async function readBucket(
+  bucket: NatsBucket,
+  filter: string,
+  options: RegistryReadOptions = {},
+): Promise<NatsEntries> {
+  assertEncrypted(bucket.connection);
+  const entries: NatsEntries = { records: new Map(), revision: 0 };
+  let isLost = false;
+  let coming: NatsKvEntriesLike | undefined;
+  // What ends because the connection did looks like what ended because that was all.
+  const unfollow = onLoss(bucket.connection, () => {
+    isLost = true;
+    coming?.stop();
+  });
+  try {
+    coming = await opened(bucket.kv.history({ key: filter }), options);
+    await patiently(takeAll(entries, coming), options);
+  } catch (error) {
+    throw failure(error);
+  } finally {
+    coming?.stop();
+    unfollow();
+  }
+  if (isLost) throw lost();
+  return entries;
+}
+
+/**
+ * Follows the records below a filter: all of them, and all of them again after a change.
+ *
+ * @throws {RegistryError} `insecure`, `refused`, `too_many` or `unreachable`: the connection was lost, too.
+ */
+export async function* watchBucket(
+  bucket: NatsBucket,
+  filter: string,
+  options: RegistryReadOptions = {},
+): AsyncGenerator<readonly string[]> {
+  const { signal } = options;
+  if (signal?.aborted) return;
+  assertEncrypted(bucket.connection);
+  const state: WatchState = { isChanged: true, error: undefined, wake: () => {} };
+  const fail = (error: unknown) => {
+    state.error ??= error;
+    state.wake();
+  };
+  const abort = () => state.wake();
+  signal?.addEventListener("abort", abort);
+  const unfollow = onLoss(bucket.connection, () => fail(lost()));
+  let updates: NatsKvEntriesLike | undefined;
+  try {
+    // The updates begin before the reading does, so that nothing falls between the two.
+    updates = await opened(bucket.kv.watch({ key: filter, include: "updates" }), options);
+    const entries = await readBucket(bucket, filter, options);
+    takeUpdates(entries, updates, state).then(() => fail(lost()), fail);
+    while (!signal?.aborted) {
+      if (state.error) throw state.error;
+      if (state.isChanged) {
+        state.isChanged = false;
+        yield liveRecords(entries, bucket.now()).map(({ record }) => record);
+      } else await new Promise<void>((resolve) => state.wake = resolve);
+    }
+  } catch (error) {
+    if (!signal?.aborted) throw failure(error);
+  } finally {
+    updates?.stop();
+    unfollow();
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+interface WatchState {
+  isChanged: boolean;
+  error: unknown;
+  wake: () => void;
+}
+
+/** The records that hold; the others are forgotten, because a bucket does not tell what it forgets. */
+export function liveRecords({ records }: NatsEntries, nowMs: number): readonly StoredRecord[] {
+  for (const [key, { expiresAtMs }] of records) {
+    if (expiresAtMs <= nowMs) records.delete(key);
+  }
+  return [...records.values()];
+}
+
+async function takeAll(entries: NatsEntries, coming: NatsKvEntriesLike): Promise<void> {
+  for await (const entry of coming) take(entries, entry);
+}
+
+async function takeUpdates(entries: NatsEntries, updates: NatsKvEntriesLike, state: WatchState): Promise<void> {
+  for await (const entry of updates) {
+    // A client that missed something begins anew with what is long known.
+    if (entry.revision <= entries.revision || !take(entries, entry)) continue;
+    state.isChanged = true;
+    state.wake();
+  }
+}
+
+/** Takes over an entry; returns whether that changed anything. */
+function take(entries: NatsEntries, entry: NatsKvEntryLike): boolean {
+  entries.revision = Math.max(entries.revision, entry.revision);
+  const held = entries.records.get(entry.key);
+  const record = recordIn(entry);
+  if (held?.record === record?.record) return false;
+  if (!record) return entries.records.delete(entry.key);
+  entries.records.set(entry.key, record);
+  if (entries.records.size <= MAX_KEYS) return true;
+  throw new RegistryError("too_many", "Cannot read the registry: its bucket has too many keys");
+}
+
+/** The record in an entry, or undefined where it was deleted or is something else. */
+export function recordIn({ operation, value }: NatsKvEntryLike): StoredRecord | undefined {
+  if (operation !== "PUT" || value.length > MAX_RECORD) return undefined;
+  return tryStoredRecord(new TextDecoder().decode(value));
+}
+
+/** What comes too late is ended, because nobody else would. */
+async function opened(opening: Promise<NatsKvEntriesLike>, options: RegistryReadOptions): Promise<NatsKvEntriesLike> {
+  try {
+    return await patiently(opening, options);
+  } catch (error) {
+    opening.then((coming) => coming.stop(), () => {});
+    throw error;
+  }
+}
+
+/** Tells once when a connection is lost, also when it comes back; returns what ends the telling. */
+function onLoss(connection: NatsConnectionLike, tell: () => void): () => void {
+  const statuses = connection.status();
+  let isEnded = false;
+  const follow = async () => {
+    for await (const { type } of statuses) {
+      if (isEnded || type === "disconnect" || type === "close") break;
+    }
+    if (!isEnded) tell();
+  };
+  follow().catch(tell);
+  return () => {
+    isEnded = true;
+    statuses.stop?.();
+  };
+}
+
+/**
+ * Refuses a connection that others can read, or that lets in everybody.
+ *
+ * A server does not say of a WebSocket that it needs TLS, and a client may go on to any server that it knows, so all of
+ * them have to be `wss:` where the server does not say so.
+ *
+ * @throws {RegistryError} `insecure`, or `unreachable` where there is no connection.
+ */
+export function assertEncrypted(connection: NatsConnectionLike): void {
+  const { info } = connection;
+  if (connection.isClosed() || !info) throw lost();
+  if (info.auth_required !== true) {
+    throw new RegistryError("insecure", "Cannot use the registry: its NATS server lets in everybody");
+  }
+  const servers = connection.getServers();
+  const isWss = servers.length > 0 && servers.every(({ src }) => /^wss:\/\//i.test(src));
+  if (info.tls_required !== true && !isWss) {
+    throw new RegistryError("insecure", "Cannot use the registry: its NATS server is not reached over TLS");
+  }
+}
+
+const lost = () => new RegistryError("unreachable", "Cannot use the registry: the connection to NATS was lost");
+
+/** Turns what a client of NATS throws into what a registry throws. */
+export function failure(error: unknown): RegistryError {
+  if (error instanceof RegistryError) return error;
+  const causes = causesOf(error);
+  const reason: RegistryReason = causes.some(({ name }) => REFUSALS.has(`${name}`))
+    ? "refused"
+    : causes.some(({ code }) => code === STORE_FULL)
+    ? "too_many"
+    : "unreachable";
+  return new RegistryError(reason, `Cannot use the registry: ${MESSAGES[reason]}`, { cause: error });
+}
+
+/** Whether somebody else has written since. */
+export function isConflict(error: unknown): boolean {
+  return causesOf(error).some(({ code }) => typeof code === "number" && CONFLICTS.has(code));
+}
+
+function causesOf(error: unknown): readonly { readonly name?: unknown; readonly code?: unknown }[] {
+  const causes: { readonly name?: unknown; readonly code?: unknown }[] = [];
+  for (let cause = error; cause instanceof Error && causes.length < MAX_CAUSES; cause = cause.cause) causes.push(cause);
+  return causes;
+}
+
+const MESSAGES = {
+  refused: "NATS does not allow it",
+  too_many: "the bucket is full",
+  unreachable: "NATS does not answer as it should",
+};
+/** Names of the errors of `@nats-io/nats-core`. */
+const REFUSALS: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  "PermissionViolationError",
+  "AuthorizationError",
+  "UserAuthenticationExpiredError",
+]);
+/** JetStream's codes for "wrong last sequence", with the sequence and without. */
+const CONFLICTS: ReadonlySet<number> = /* @__PURE__ */ new Set([10_071, 10_164]);
+/** JetStream's code for a stream whose limits are reached. */
+const STORE_FULL = 10_077;
+const MAX_CAUSES = 8;
+/** How many keys of a bucket are taken. */
+const MAX_KEYS = 16_384;

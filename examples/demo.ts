@@ -1,9 +1,10 @@
-// `deno task demo`: three services that know each other, and seven attacks on them. It checks itself: whatever does not go
+// `deno task demo`: three services that know each other, seven attacks on them, and instances that come and go. It checks itself: whatever does not go
 // as it is told here ends it with an error.
 import { anonymous, fetchTransport } from "@postern/rpc";
 import { type Attack, refusals } from "./demo/attack.ts";
 import { rogueServer, swappedResponse, tamperedBody } from "./demo/on_the_way.ts";
 import { type Receipt, type Site, startSite } from "./demo/site.ts";
+import { startMesh } from "./demo/mesh.ts";
 import { expired, replay, stolenToken } from "./demo/stolen.ts";
 import { widenedCapability } from "./demo/widened.ts";
 
@@ -20,6 +21,21 @@ show("Between orders and payments stands a proxy that ends TLS: it can read and 
 await expectRecorded(site, ["payments call.allow", "orders call.allow"]);
 
 for (const attack of ATTACKS) await withstand(site, attack);
+
+await using mesh = await startMesh(show);
+tell("Three instances, found through a registry: one is killed, one is replaced, and calls never stop");
+await mesh.roll();
+
+tell("Rogue instance: a workload of the same domain registers for a service that it may not serve");
+const { message } = await mesh.registerRogue();
+show(`refused: ${message}`);
+
+tell("Lying registry: it gives the rogue's record, and the honest one with the rogue's address in it");
+const { calls, rogueCalls, reasons } = await mesh.lie();
+show(`refused: ${reasons.join(", ")}`);
+show(`honest: ${calls - rogueCalls} calls; rogue: ${rogueCalls}`);
+expect("the records", reasons, ["not_serving", "bad_token_signature"]);
+expect("the calls to the rogue", [String(rogueCalls)], ["0"]);
 
 tell("What breaks the contract does not leave the client, and nothing does without TLS");
 showRefused(await refusals(site.charge(-1)));

@@ -28,6 +28,14 @@ export { type CachedRegistry, cachedRegistry, type CachedRegistryOptions } from 
 export { type EndpointOptions, type EndpointPolicy, endpointPolicy } from "./endpoint_policy.ts";
 export type { Instance } from "./instance.ts";
 export { memoryRegistry, type MemoryRegistryOptions } from "./memory_registry.ts";
+export type {
+  NatsConnectionLike,
+  NatsKvEntriesLike,
+  NatsKvEntryLike,
+  NatsKvLike,
+  NatsStatusesLike,
+} from "./nats_like.ts";
+export { natsRegistry, type NatsRegistryOptions } from "./nats_registry.ts";
 export {
   type EncryptionJwk,
   type InstanceDescription,

@@ -48,7 +48,7 @@ export async function readBucket(
   } catch (error) {
     throw failure(error);
   } finally {
-    coming?.stop();
+    if (coming) end(coming);
     unfollow();
   }
   if (isLost) throw lost();
@@ -92,7 +92,7 @@ export async function* watchBucket(
   } catch (error) {
     if (!signal?.aborted) throw failure(error);
   } finally {
-    updates?.stop();
+    if (updates) end(updates);
     unfollow();
     signal?.removeEventListener("abort", abort);
   }
@@ -148,9 +148,15 @@ async function opened(opening: Promise<NatsKvEntriesLike>, options: RegistryRead
   try {
     return await patiently(opening, options);
   } catch (error) {
-    opening.then((coming) => coming.stop(), () => {});
+    opening.then(end, () => {});
     throw error;
   }
+}
+
+/** Nobody waits for it: where it fails, the server forgets the consumer by itself. */
+function end(coming: NatsKvEntriesLike): void {
+  coming.stop();
+  coming._data?.delete?.().catch(() => {});
 }
 
 /** Tells once when a connection is lost, also when it comes back; returns what ends the telling. */
@@ -173,8 +179,8 @@ function onLoss(connection: NatsConnectionLike, tell: () => void): () => void {
 /**
  * Refuses a connection that others can read, or that lets in everybody.
  *
- * A server does not say of a WebSocket that it needs TLS, and a client may go on to any server that it knows, so all of
- * them have to be `wss:` where the server does not say so.
+ * A server says of its port, and not of its WebSocket, that it needs TLS, so for a WebSocket its URL counts; and because a
+ * client may go on to any server that it knows, all of them count.
  *
  * @throws {RegistryError} `insecure`, or `unreachable` where there is no connection.
  */
@@ -184,9 +190,9 @@ export function assertEncrypted(connection: NatsConnectionLike): void {
   if (info.auth_required !== true) {
     throw new RegistryError("insecure", "Cannot use the registry: its NATS server lets in everybody");
   }
-  const servers = connection.getServers();
-  const isWss = servers.length > 0 && servers.every(({ src }) => /^wss:\/\//i.test(src));
-  if (info.tls_required !== true && !isWss) {
+  const isEncrypted = connection.getServers()
+    .every(({ src }) => /^wss:/i.test(src) || (!/^ws:/i.test(src) && info.tls_required === true));
+  if (!isEncrypted) {
     throw new RegistryError("insecure", "Cannot use the registry: its NATS server is not reached over TLS");
   }
 }

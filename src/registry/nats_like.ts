@@ -56,4 +56,9 @@ export interface NatsKvEntryLike {
 export interface NatsKvEntriesLike extends AsyncIterable<NatsKvEntryLike> {
   /** Ends it. */
   stop(): void;
+  /** The consumer that they come from, which the server keeps for 5 minutes more unless it is deleted. */
+  readonly _data?: {
+    /** Deletes it. */
+    delete?(): Promise<unknown>;
+  };
 }

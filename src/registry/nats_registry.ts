@@ -50,7 +50,7 @@ export interface NatsRegistryOptions {
  * @returns The registry.
  * @throws {RegistryError} `insecure`: the server lets in everybody, or is reached without TLS. Where there is no connection
  *   yet, the first use throws it.
- * @throws {TypeError} The namespace is malformed.
+ * @throws {TypeError} The namespace is malformed; its methods throw it for the name of a service.
  */
 export function natsRegistry(
   connection: NatsConnectionLike,
@@ -71,16 +71,14 @@ export function natsRegistry(
       return leaseOf(() => takeOut(bucket, written));
     },
     async resolve(service, reading) {
-      if (!SERVICE_NAME.test(service)) return [];
-      const entries = await readBucket(bucket, `${namespace}.${service}.*`, reading);
+      const entries = await readBucket(bucket, filterOf(namespace, service), reading);
       return liveRecords(entries, now()).map(({ record }) => record);
     },
-    watch: (service, reading) => watchBucket(bucket, `${namespace}.${assertService(service)}.*`, reading),
+    watch: (service, reading) => watchBucket(bucket, filterOf(namespace, service), reading),
     async list(reading) {
       const entries = await readBucket(bucket, `${namespace}.>`, reading);
-      liveRecords(entries, now());
-      const services = [...entries.records.keys()].map((key) => key.slice(namespace.length + 1, key.lastIndexOf(".")));
-      return [...new Set(services)].filter((service) => SERVICE_NAME.test(service)).sort();
+      const services = liveRecords(entries, now()).flatMap((record) => record.services);
+      return [...new Set(services)].sort();
     },
   };
 }
@@ -131,7 +129,8 @@ async function leave(bucket: NatsBucket, record: StoredRecord, keys: readonly st
 }
 
 /** Deletes what has not been written again since. */
-async function takeOut({ kv }: NatsBucket, written: ReadonlyMap<string, number>): Promise<void> {
+async function takeOut({ connection, kv }: NatsBucket, written: ReadonlyMap<string, number>): Promise<void> {
+  assertEncrypted(connection);
   await Promise.all([...written].map(async ([key, previousSeq]) => {
     try {
       await patiently(kv.delete(key, { previousSeq }));
@@ -155,10 +154,11 @@ async function reading<Value>(read: () => Promise<Value>): Promise<Value> {
   }
 }
 
-/** A name becomes a part of a subject, where "*" and ">" mean something. */
-function assertService(service: string): string {
-  if (SERVICE_NAME.test(service)) return service;
-  throw new TypeError("Cannot watch the service: its name is malformed");
+/** The keys of one service, and not of those whose names only begin like it. */
+function filterOf(namespace: string, service: string): string {
+  // The name becomes a part of a subject, where "*" and ">" mean something.
+  if (SERVICE_NAME.test(service)) return `${namespace}.${service}.*`;
+  throw new TypeError("Cannot look for the service: its name is malformed");
 }
 
 /** As many writers of one instance's records as can get in each other's way. */

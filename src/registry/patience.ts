@@ -16,7 +16,9 @@ export function patiently<Value>(promise: Promise<Value>, { signal }: RegistryRe
 function untilAbort<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
   return new Promise((resolve, reject) => {
     const abort = () => {
-      reject(new RegistryError("unreachable", "Cannot read the registry: the reading was ended", { cause: signal.reason }));
+      reject(
+        new RegistryError("unreachable", "Cannot read the registry: the reading was ended", { cause: signal.reason }),
+      );
     };
     const settle = () => signal.removeEventListener("abort", abort);
     promise.then(resolve, reject).then(settle);

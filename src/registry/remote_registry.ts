@@ -104,7 +104,7 @@ async function reaching<Value>(run: () => Promise<Value>): Promise<Value> {
   } catch (cause) {
     if (!(cause instanceof RpcError)) throw cause;
     const reason: RegistryReason = REASONS[cause.code] ?? "unreachable";
-    throw new RegistryError(reason, `Cannot use the registry: ${cause.message}`, { cause });
+    throw new RegistryError(reason, cause.message, { cause });
   }
 }
 

@@ -92,27 +92,43 @@ async function listenWithNode(options: CheckedServeOptions, handler: Handler): P
 
 function listen(options: CheckedServeOptions, handler: Handler): Listener {
   const cutting = new AbortController();
+  const { signal } = cutting;
+  let active = 0;
   let answeredAt = -Infinity;
+  let isShuttingDown = false;
+  let idle: () => void = () => {};
   const server = Deno.serve({
     hostname: options.hostname,
     port: options.port,
     cert: options.cert,
     key: options.key,
-    signal: cutting.signal,
+    signal,
     onListen() {}, // the default prints a line
   }, async (request) => {
+    active++;
     const response = await handler(request);
     answeredAt = performance.now();
+    if (--active === 0) idle();
     return response;
   });
   return {
     port: server.addr.port,
     async close() {
+      // Once it shuts down, Deno cannot cut any more and throws where nobody can catch it; so all answers come first.
+      if (active > 0 && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          idle = resolve;
+          signal.addEventListener("abort", () => resolve());
+        });
+      }
       const since = performance.now() - answeredAt;
-      if (since < FLUSH_MS && !cutting.signal.aborted) await new Promise((done) => setTimeout(done, FLUSH_MS - since));
+      if (since < FLUSH_MS && !signal.aborted) await new Promise((done) => setTimeout(done, FLUSH_MS - since));
+      isShuttingDown = true;
       await server.shutdown();
     },
-    cut: () => cutting.abort(),
+    cut() {
+      if (!isShuttingDown) cutting.abort();
+    },
   };
 }
 

@@ -35,7 +35,7 @@ export interface EtcdRegistryOptions {
  *
  * Access control has to be on: before the first use, and again whenever it shows its password, it asks without a name,
  * and uses no etcd that answers. An answer may be 32 MiB long and take five seconds. A watch goes on where it was when
- * the connection was lost for up to 13 s.
+ * the connection was lost for up to 7 s.
  *
  * On workerd, `fetch` cannot be told of an authority of your own, and a watch lasts no longer than the request that
  * began it: there, `resolve` is what to use.

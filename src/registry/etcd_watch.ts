@@ -147,7 +147,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** How often in a row it begins again, within 13 s: an etcd that restarts is there sooner. */
-const MAX_FAILURES = 7;
+/** How often in a row it begins again, within 7 s: an etcd that restarts is there sooner. */
+const MAX_FAILURES = 6;
 /** How long it waits before the first time, in milliseconds; then twice as long each time. */
 const RETRY_MS = 100;

@@ -25,7 +25,10 @@
  */
 export { announce, type Announcement, type AnnounceOptions } from "./announce.ts";
 export { type CachedRegistry, cachedRegistry, type CachedRegistryOptions } from "./cached_registry.ts";
+export type { DenoKvAtomicLike, DenoKvEntryLike, DenoKvKeyLike, DenoKvLike } from "./deno_kv_like.ts";
+export { denoKvRegistry, type DenoKvRegistryOptions } from "./deno_kv_registry.ts";
 export { type EndpointOptions, type EndpointPolicy, endpointPolicy } from "./endpoint_policy.ts";
+export { etcdRegistry, type EtcdRegistryOptions } from "./etcd_registry.ts";
 export type { Instance } from "./instance.ts";
 export { memoryRegistry, type MemoryRegistryOptions } from "./memory_registry.ts";
 export type {

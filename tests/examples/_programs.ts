@@ -36,10 +36,9 @@ export async function outputOf(name: string): Promise<Outcome> {
 export async function outputWith(main: string, { file, from, to }: Change): Promise<Outcome> {
   const copy = `.dev/examples-${crypto.randomUUID()}`;
   try {
-    for (
-      const folder of ["examples", "examples/01_hello", "examples/02_identity", "examples/03_chain", "examples/demo"]
-    ) {
-      await copyFiles(folder, `${copy}/${folder}`);
+    await copyFiles("examples", `${copy}/examples`);
+    for (const folder of ["01_hello", "02_identity", "03_chain", "04_mesh", "demo"]) {
+      await copyFiles(`examples/${folder}`, `${copy}/examples/${folder}`);
     }
     await Deno.mkdir(`${ROOT}${copy}/tools`);
     await Deno.copyFile(`${ROOT}tools/dev_ca.ts`, `${ROOT}${copy}/tools/dev_ca.ts`);

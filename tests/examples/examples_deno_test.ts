@@ -56,13 +56,17 @@ test("task demo() tells the rest of its story", async () => {
     /by the right example\.org → gateway → orders: .*"constraint_type":"exact","value":4500/,
     /refused: invalid_argument: .*cents/,
     /refused: .*"http:"/,
+    /one is killed: +\d+ calls, 0 failed/,
+    /two is rolled to 1\.1\.0: +\d+ calls, 0 failed \(.*two 1\.1\.0 \d+\)/,
+    /Rogue instance: .*\n +refused: .*its identity may not serve what it names/,
+    /Lying registry: .*\n +refused: not_serving, bad_token_signature\n +honest: 50 calls; rogue: 0/,
     /intact: \d+ entries, \d+ signed checkpoints/,
     /altered: Entry 5 was altered/,
     /curl --cacert \.dev\/ca\/ca\.pem .* https:\/\/localhost:8443\/greeter\.v1\/hello/,
   ];
   for (const expected of told) assert.match(stdout, expected);
   assert.equal(new Set(stdout.match(/trace \w+/g)).size, 1, "the three services saw one trace");
-  assert.ok(stdout.split("\n").length <= 62, "it is read in half a minute");
+  assert.ok(stdout.split("\n").length <= 76, "it is read in half a minute");
   assert.doesNotMatch(stdout, /eyJ|[\w-]{33,}/, "no token, signature or key is printed");
 });
 
@@ -73,6 +77,12 @@ test("task demo() fails when an attack succeeds, an honest call does not, or som
     { file: "demo/stolen.ts", from: '"payments call.refuse replayed"', to: '"payments call.refuse stale"' },
     { file: "demo/widened.ts", from: 'code: "permission_denied"', to: 'code: "unauthenticated"' },
     { file: "demo.ts", from: 'verify("bad_digest")', to: 'verify("checkpoint")' },
+    { file: "demo/mesh.ts", from: "`localhost:${port}`", to: "`localhost:${port}0`" },
+    {
+      file: "04_mesh/story.ts",
+      from: '{ item: "kettle" }), async () => {\n    await one.kill',
+      to: '{ item: "".padEnd(65) }), async () => {\n    await one.kill',
+    },
   ];
   const outcomes = await Promise.all(surprises.map((change) => outputWith("demo.ts", change)));
   outcomes.forEach(({ code, stderr }, index) => {
@@ -106,7 +116,19 @@ test("task chain() shows who called whom for whom, and by which right", async ()
   assert.equal(new Set(stdout.match(/trace \w+/g)).size, 1);
 });
 
-for (const [folder, main] of [["02_identity", "identity.ts"], ["03_chain", "chain.ts"]] as const) {
+test("task mesh() loses no call while one instance is killed and another one replaced", async () => {
+  const { code, stdout, stderr } = await outputOf("mesh");
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, "");
+  const lines = stdout.trimEnd().split("\n");
+  assert.equal(lines.length, 3);
+  for (const line of lines) assert.match(line, /: +\d+ calls, 0 failed \(/);
+  assert.match(lines[0]!, /one 1\.0\.0 \d+, three 1\.0\.0 \d+, two 1\.0\.0 \d+/);
+  assert.match(lines[2]!, /two 1\.1\.0 \d+/);
+});
+
+const FOLDERS = [["02_identity", "identity.ts"], ["03_chain", "chain.ts"], ["04_mesh", "mesh.ts"]] as const;
+for (const [folder, main] of FOLDERS) {
   test(`${folder} refuses what its README says it does`, async () => {
     const changes = await changesIn(folder);
     assert.ok(changes.length >= 3);

@@ -5,6 +5,7 @@ import type { Identity } from "../../src/auth/mod.ts";
 import { type Registry, RegistryError, signRecord } from "../../src/registry/mod.ts";
 import { mustCome } from "../_patience.ts";
 import { type Clock, DOMAIN, type World, world } from "../auth/_world.ts";
+import { watch } from "./_watching.ts";
 
 /** A registry to test, with nothing in it. */
 export interface RegistryUnderTest extends AsyncDisposable {
@@ -373,47 +374,6 @@ async function rigOf(make: MakeRegistry, expires: RegistryAbilities["expires"]):
       }, { sequence, lifetimeMs, nowMs: here.now() });
     },
     [Symbol.asyncDispose]: () => made[Symbol.asyncDispose](),
-  };
-}
-
-/** A watcher that reads one snapshot after another. */
-export interface Watching extends AsyncDisposable {
-  /** The next snapshot. */
-  next(): Promise<readonly string[]>;
-  /** Reads on until a snapshot has these records and no other. */
-  until(records: readonly string[]): Promise<void>;
-  /** Reads on while something ends it; fails where it does not end, or not without an error. */
-  ends(end: () => void): Promise<void>;
-  abort(): void;
-}
-
-/** Watches a service until the test is over. */
-export function watch(registry: Registry, service: string): Watching {
-  const ending = new AbortController();
-  const iterator = registry.watch(service, { signal: ending.signal })[Symbol.asyncIterator]();
-  const read = () => mustCome(iterator.next(), `a snapshot of ${service}`);
-  const next = async () => {
-    const { done, value } = await read();
-    assert.ok(!done, "The watch ended by itself");
-    return value;
-  };
-  return {
-    next,
-    async until(records) {
-      const wanted = [...records].sort().join();
-      while ([...await next()].sort().join() !== wanted);
-    },
-    async ends(end) {
-      // What came before the end may still be read.
-      const reading = read();
-      end();
-      for (let result = await reading; !result.done;) result = await read();
-    },
-    abort: () => ending.abort(),
-    async [Symbol.asyncDispose]() {
-      ending.abort();
-      await mustCome(Promise.resolve(iterator.return?.()), "the end of a watch");
-    },
   };
 }
 

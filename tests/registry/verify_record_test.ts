@@ -1,5 +1,5 @@
 import { AuthError, createAuthority, createTrust, generateKey, signJws } from "../../src/auth/mod.ts";
-import { toBase64Url } from "../../src/internal/base64.ts";
+import { SERVES_CLAIM } from "../../src/auth/wire.ts";
 import { RegistryError } from "../../src/registry/mod.ts";
 import { verifyRecord } from "../../src/registry/verify_record.ts";
 import assert from "node:assert/strict";
@@ -295,7 +295,7 @@ describe("verifyRecord() refuses the forgery", () => {
         jti: "t",
         cnf: { jwk: { ...attacker.key.jwk, alg: "Ed25519" } },
       };
-      return await signJws("wit+jwt", { ...body, "postern.serves": [SERVICE] }, { kid, sign: signer.wit.sign });
+      return await signJws("wit+jwt", { ...body, [SERVES_CLAIM]: [SERVICE] }, { kid, sign: signer.wit.sign });
     };
     const verify = async (token: string) =>
       await verifyRecord(await sealClaims({ ...claims, wit: token }, attacker), SERVICE, expected, now());
@@ -444,7 +444,7 @@ describe("verifyRecord() refuses the forgery", () => {
   });
 
   test("verifyRecord() refuses an identity token that has ended inside of a fresh record", async () => {
-    const { orders, claimsOf, now, verify } = await rig();
+    const { orders, now, verify } = await rig();
     const wit = await witOf(orders);
     const { expiresAtMs } = await orders.credential();
     now.pass(expiresAtMs - now());
@@ -453,7 +453,6 @@ describe("verifyRecord() refuses the forgery", () => {
     const other = await rig(DOMAIN, now);
     const record = await sealClaims({ ...await other.claimsOf(other.orders), ...claims }, orders);
     await assertRefused(verify(record), "expired_token");
-    assert.equal(typeof claimsOf, "function");
   });
 
   test("verifyRecord() refuses a revoked identity, key and token, in own records and in issued ones", async () => {
@@ -478,16 +477,13 @@ describe("verifyRecord() refuses the forgery", () => {
   });
 
   test("verifyRecord() refuses what an authority signed with a key that it has retired", async () => {
-    const { issue, forge, orders, verify, authority, trust } = await rig();
+    const { issue, forge, orders, verify, authority, trust, now } = await rig();
     const records = [await issue(), await forge(orders)];
     await authority.rotate();
     await trust.update(await authority.signedBundle());
     for (const record of records) assert.equal((await verify(record)).identity, ORDERS);
-    const bundle = async () => {
-      authority.retire();
-      return await createTrust({ [DOMAIN]: authority.bundle() });
-    };
-    const retired = await bundle();
+    authority.retire();
+    const retired = await createTrust({ [DOMAIN]: authority.bundle() }, { now });
     for (const record of records) await assertRefused(verify(record, { trust: retired }), "unknown_issuer");
   });
 
@@ -517,6 +513,5 @@ describe("verifyRecord() refuses the forgery", () => {
       }
       await assert.rejects(verify(record.slice(0, at) + record[at] + record.slice(at)));
     }
-    assert.equal(toBase64Url(new Uint8Array(1)), "AA");
   });
 });

@@ -1,0 +1,363 @@
+import {
+  announce,
+  type AnnounceOptions,
+  type Instance,
+  readRecord,
+  type RecordClaims,
+  type Registry,
+  RegistryError,
+} from "../../src/registry/mod.ts";
+import { contractDigest, createServer, implement, publicOnly, rpc, service } from "../../src/rpc/mod.ts";
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import * as v from "valibot";
+import { ENDPOINT, giving, type HeldTimers, heldTimers, joinOther, rig, SERVICE } from "./_rig.ts";
+
+const Orders = service(SERVICE, { list: rpc(v.strictObject({}), v.object({})) });
+const Payments = service("payments.v1", { list: rpc(v.strictObject({}), v.object({})) });
+
+/** A registry that notes what is done to it, and fails as long as a test wants. */
+function noting() {
+  const done: string[] = [];
+  const claims: RecordClaims[] = [];
+  const records: string[] = [];
+  const script = { fails: false, withdrawalFails: false, hold: undefined as Promise<void> | undefined };
+  const registry: Registry = {
+    ...giving([]),
+    async register(record) {
+      const read = readRecord(record).claims;
+      await script.hold;
+      if (script.fails) {
+        done.push("failed");
+        throw new RegistryError("unreachable", "Cannot reach it");
+      }
+      records.push(record);
+      claims.push(read);
+      done.push(`${read.seq}${read.draining ? " draining" : ""}`);
+      return {
+        [Symbol.asyncDispose]() {
+          done.push(`withdrawn ${read.seq}`);
+          return script.withdrawalFails
+            ? Promise.reject(new RegistryError("unreachable", "Cannot"))
+            : Promise.resolve();
+        },
+      };
+    },
+  };
+  return { registry, done, claims, records, script };
+}
+
+const server = (draining = false) => ({ services: [Orders], draining });
+
+async function stage(changes: Partial<AnnounceOptions> = {}) {
+  const world = await rig();
+  const store = noting();
+  const errors: unknown[] = [];
+  const own = server();
+  const timers = heldTimers();
+  const options: AnnounceOptions = {
+    registry: store.registry,
+    identity: world.orders,
+    endpoints: [ENDPOINT],
+    now: world.now,
+    onError: (error) => void errors.push(error),
+    ...changes,
+  };
+  return { ...world, ...store, errors, timers, server: own, start: () => announce(own, options) };
+}
+
+/** Disposes while the timers are held: the time to settle is let pass. */
+async function endOf(announcement: AsyncDisposable, timers: HeldTimers, settleMs = 5_000): Promise<void> {
+  const ended = announcement[Symbol.asyncDispose]();
+  await timers.settle();
+  if (timers.waits().includes(settleMs)) timers.fire(settleMs);
+  await ended;
+}
+
+describe("announce()", () => {
+  test("announce() registers the server with what it serves, and where", async () => {
+    const { start, claims, timers, verify, records, orders } = await stage({
+      version: "1.2.3",
+      region: "eu",
+      weight: 50,
+      namespace: "default",
+      ownAudience: true,
+    });
+    using _ = timers;
+    const announcement = await start();
+    const [first] = claims;
+    assert.deepEqual(first!.services, { [SERVICE]: await contractDigest(Orders) });
+    assert.deepEqual([first!.endpoints, first!.version, first!.region, first!.weight], [[ENDPOINT], "1.2.3", "eu", 50]);
+    assert.deepEqual([first!.seq, first!.draining, first!.own_audience], [claims[0]!.seq, false, true]);
+    assert.equal(first!.exp - first!.iat, 60);
+    assert.equal(first!.jti, announcement.instance);
+    const instance: Instance = await verify(records[0]!);
+    assert.equal(instance.identity, orders.id);
+    await endOf(announcement, timers);
+  });
+
+  test("announce() gives each server an instance of its own, unless it is given one", async () => {
+    const { start, timers, orders, registry, now } = await stage();
+    using _ = timers;
+    const [one, two] = [await start(), await start()];
+    assert.notEqual(one.instance, two.instance);
+    const named = await announce(server(), {
+      registry,
+      identity: orders,
+      endpoints: [ENDPOINT],
+      instance: "mine",
+      now,
+    });
+    assert.equal(named.instance, "mine");
+    for (const each of [one, two, named]) await endOf(each, timers);
+  });
+
+  test("announce() goes on after a restart under the instance that it is given", async () => {
+    const { start, timers, claims, now } = await stage({ instance: "mine" });
+    using _ = timers;
+    const before = await start();
+    timers.fire(20_000);
+    await timers.settle();
+    await endOf(before, timers);
+    const last = claims.at(-1)!.seq;
+    now.pass(1_000);
+    const after = await start();
+    assert.ok(claims.at(-1)!.seq > last, `${claims.at(-1)!.seq} is a rollback of ${last}`);
+    await endOf(after, timers);
+  });
+
+  test("announce() announces what createServer makes", async () => {
+    const { timers, registry, claims, orders, now } = await stage();
+    using _ = timers;
+    const real = createServer(implement(Orders, { list: () => ({}) }), { guard: publicOnly([]) });
+    const announcement = await announce(real, { registry, identity: orders, endpoints: [ENDPOINT], now, settleMs: 0 });
+    assert.deepEqual(Object.keys(claims[0]!.services), [SERVICE]);
+    await endOf(announcement, timers, 0);
+    timers[Symbol.dispose]();
+    await real[Symbol.asyncDispose]();
+  });
+});
+
+describe("announce() renews", () => {
+  test("announce() renews after a third of the lease, with a growing sequence and a new lease", async () => {
+    const { start, claims, timers, now } = await stage({ leaseMs: 30_000 });
+    using _ = timers;
+    const announcement = await start();
+    for (let i = 0; i < 4; i++) {
+      assert.deepEqual(timers.waits(), [10_000]);
+      now.pass(10_000);
+      timers.fire();
+      await timers.settle();
+    }
+    assert.equal(claims.length, 5);
+    for (let i = 1; i < claims.length; i++) {
+      assert.ok(claims[i]!.seq > claims[i - 1]!.seq);
+      assert.equal(claims[i]!.exp - claims[i - 1]!.exp, 10);
+      assert.equal(claims[i]!.jti, claims[0]!.jti);
+      assert.equal(claims[i]!.draining, false);
+    }
+    await endOf(announcement, timers);
+  });
+
+  test("announce() tries again sooner after a failure, says so each time, and goes on", async () => {
+    const { start, claims, timers, script, errors, done } = await stage({ leaseMs: 30_000 });
+    using _ = timers;
+    const announcement = await start();
+    script.fails = true;
+    timers.fire(10_000);
+    for (let i = 0; i < 3; i++) {
+      await timers.settle();
+      assert.deepEqual(timers.waits(), [2_000]);
+      timers.fire();
+    }
+    await timers.settle();
+    assert.equal(errors.length, 4);
+    script.fails = false;
+    timers.fire(2_000);
+    await timers.settle();
+    assert.deepEqual(timers.waits(), [10_000]);
+    assert.equal(done.at(-1), `${claims.at(-1)!.seq}`);
+    assert.ok(claims.at(-1)!.seq > claims[0]!.seq);
+    await endOf(announcement, timers);
+  });
+
+  test("announce() tries again soon where the lease is short", async () => {
+    const { start, timers, script } = await stage({ leaseMs: 3_000 });
+    using _ = timers;
+    const announcement = await start();
+    assert.deepEqual(timers.waits(), [1_000]);
+    script.fails = true;
+    timers.fire();
+    await timers.settle();
+    assert.deepEqual(timers.waits(), [250]);
+    await endOf(announcement, timers);
+  });
+
+  test("announce() says that a server is draining at its next renewal", async () => {
+    const { start, timers, done, server: shown } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    shown.draining = true;
+    timers.fire();
+    await timers.settle();
+    assert.match(done.at(-1)!, / draining$/);
+    await endOf(announcement, timers);
+  });
+
+  test("announce() does not renew twice at once", async () => {
+    const { start, timers, script, done } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    script.hold = promise;
+    timers.fire();
+    await timers.settle();
+    assert.deepEqual(timers.waits(), []);
+    script.hold = undefined;
+    resolve();
+    await timers.settle();
+    assert.equal(done.length, 2);
+    await endOf(announcement, timers);
+  });
+});
+
+describe("announce() ends", () => {
+  test("announce() says that it drains, waits until clients know, and withdraws, once", async () => {
+    const { start, timers, done, claims, errors } = await stage({ settleMs: 7_000 });
+    using _ = timers;
+    const announcement = await start();
+    const ending = [announcement[Symbol.asyncDispose](), announcement[Symbol.asyncDispose]()];
+    await timers.settle();
+    const [first, second] = claims.map(({ seq }) => seq) as [number, number];
+    assert.ok(second > first);
+    assert.deepEqual(done, [`${first}`, `${second} draining`]);
+    assert.deepEqual(timers.waits(), [7_000], "and nothing is renewed any more");
+    timers.fire(7_000);
+    await Promise.all(ending);
+    await announcement[Symbol.asyncDispose]();
+    assert.deepEqual(done, [`${first}`, `${second} draining`, `withdrawn ${second}`]);
+    assert.deepEqual([timers.waits(), errors], [[], []]);
+  });
+
+  test("announce() withdraws by the last lease that it got where it cannot say that it drains", async () => {
+    const { start, timers, done, script, errors, claims } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    script.fails = true;
+    await endOf(announcement, timers);
+    assert.deepEqual(done.slice(1), ["failed", `withdrawn ${claims[0]!.seq}`]);
+    assert.equal(errors.length, 1);
+  });
+
+  test("announce() ends without an error where it cannot withdraw: the lease ends by itself", async () => {
+    const { start, timers, script, errors } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    script.withdrawalFails = true;
+    await endOf(announcement, timers);
+    assert.equal(errors.length, 1);
+  });
+
+  test("announce() lets no renewal that is under way come after the end", async () => {
+    const { start, timers, script, done } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    script.hold = promise;
+    timers.fire();
+    await timers.settle();
+    const ending = announcement[Symbol.asyncDispose]();
+    await timers.settle();
+    assert.equal(done.length, 1, "it waits for the renewal");
+    script.hold = undefined;
+    resolve();
+    await timers.settle();
+    timers.fire(5_000);
+    await ending;
+    assert.equal(done.length, 4);
+    assert.match(done[2]!, / draining$/);
+    assert.match(done[3]!, /^withdrawn/);
+  });
+});
+
+describe("announce() refuses", () => {
+  test("announce() refuses a server whose services its identity may not serve", async () => {
+    const world = await rig();
+    const { registry, done } = noting();
+    const options = { registry, endpoints: [ENDPOINT], now: world.now };
+    const both = { services: [Orders, Payments], draining: false };
+    await assert.rejects(announce(both, { ...options, identity: world.orders }), TypeError);
+    const idle = await joinOther(world, "idle", {});
+    await assert.rejects(announce(server(), { ...options, identity: idle }), TypeError);
+    assert.deepEqual(done, []);
+  });
+
+  test("announce() refuses a registry that promises too little", async () => {
+    const { orders, now } = await rig();
+    const { registry, done } = noting();
+    for (
+      const properties of [{ encrypted: false, accessControlled: true }, { encrypted: true, accessControlled: false }]
+    ) {
+      const options = { registry: { ...registry, properties }, identity: orders, endpoints: [ENDPOINT], now };
+      await assert.rejects(announce(server(), options), TypeError);
+    }
+    assert.deepEqual(done, []);
+  });
+
+  test("announce() refuses times that are out of range", async () => {
+    const { orders, now } = await rig();
+    const { registry, done } = noting();
+    const options = { registry, identity: orders, endpoints: [ENDPOINT], now };
+    for (const leaseMs of [2_999, 300_001, NaN, Infinity, -1, 0]) {
+      await assert.rejects(announce(server(), { ...options, leaseMs }), RangeError);
+    }
+    for (const settleMs of [-1, 600_001, NaN, Infinity]) {
+      await assert.rejects(announce(server(), { ...options, settleMs }), RangeError);
+    }
+    assert.deepEqual(done, []);
+  });
+
+  test("announce() refuses what no reader would take, and leaves no timer behind", async () => {
+    for (const changes of [{ endpoints: [] }, { weight: 0 }, { version: "1" }, { region: "EU" }, { namespace: "" }]) {
+      const { start, timers } = await stage(changes);
+      using _ = timers;
+      await assert.rejects(start(), { reason: "malformed_record" }, JSON.stringify(changes));
+      assert.deepEqual(timers.waits(), []);
+    }
+  });
+
+  test("announce() refuses a server that serves nothing", async () => {
+    const { orders, now } = await rig();
+    const options = { registry: noting().registry, identity: orders, endpoints: [ENDPOINT], now };
+    await assert.rejects(announce({ services: [], draining: false }, options));
+  });
+
+  test("announce() fails where the first registration fails, and leaves no timer behind", async () => {
+    const { start, timers, script } = await stage();
+    using _ = timers;
+    script.fails = true;
+    await assert.rejects(start(), { reason: "unreachable" });
+    assert.deepEqual(timers.waits(), []);
+  });
+});
+
+describe("announce() and what it tells of failures", () => {
+  test("announce() goes on where what it tells of failures fails", async () => {
+    const { start, timers, script, claims } = await stage({
+      onError() {
+        throw new Error("disk full");
+      },
+    });
+    using _ = timers;
+    const announcement = await start();
+    script.fails = true;
+    timers.fire();
+    await timers.settle();
+    assert.deepEqual(timers.waits(), [2_000]);
+    script.fails = false;
+    timers.fire();
+    await timers.settle();
+    assert.equal(claims.length, 2);
+    await endOf(announcement, timers);
+  });
+});

@@ -1,0 +1,54 @@
+import { type Candidate, roundRobin } from "../../src/selector/mod.ts";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { callOf, candidate, identities, pool, several } from "./_pool.ts";
+import { chiSquare, chiSquareLimit, counted, seeded } from "./_stats.ts";
+
+const call = callOf();
+const take = (pick: (call: ReturnType<typeof callOf>) => Candidate, count: number) =>
+  Array.from({ length: count }, () => pick(call).instance.name);
+
+test("roundRobin() goes through all instances before it begins again", () => {
+  for (const n of [2, 3, 10]) {
+    for (const candidates of [several(n), identities(n)]) {
+      const round = take(roundRobin({ random: seeded(n) })(pool(candidates)), 2 * n);
+      assert.equal(new Set(round.slice(0, n)).size, n);
+      assert.deepEqual(round.slice(n), round.slice(0, n), "the order stays");
+    }
+  }
+});
+
+test("roundRobin() begins anywhere, at each as often as at any other", () => {
+  const n = 8;
+  const random = seeded(5);
+  const candidates = several(n);
+  const counts = counted(40_000, () => roundRobin({ random })(pool(candidates))(call).instance.id);
+  assert.equal(counts.size, n);
+  assert.ok(chiSquare(counts.values(), 40_000 / n) < chiSquareLimit(n - 1), `${[...counts.values()]}`);
+});
+
+test("roundRobin() begins anywhere with its own chance too", () => {
+  const candidates = several(100);
+  const starts = counted(50, () => roundRobin()(pool(candidates))(call).instance.id);
+  assert.ok(starts.size > 10, "clients that start together call the same instance");
+});
+
+test("roundRobin() begins anywhere where weights differ", () => {
+  const random = seeded(6);
+  const candidates = [50, 100, 100, 100].map((weight, i) =>
+    candidate("spiffe://example.org/shop", `i${i}`, { weight })
+  );
+  const starts = counted(2_000, () => roundRobin({ random })(pool(candidates))(call).instance.id);
+  assert.equal(starts.size, 4, `${[...starts]}`);
+});
+
+test("roundRobin() chooses each exactly as often as its weight says, and spreads its turns", () => {
+  const weights = [1, 2, 3, 4];
+  const candidates = weights.map((weight, i) => candidate("spiffe://example.org/shop", `i${i}`, { weight }));
+  const turns = take(roundRobin({ random: seeded(7) })(pool(candidates)), 1_000).map((name) => Number(name.at(-1)));
+  weights.forEach((weight, i) => {
+    const count = turns.filter((turn) => turn === i).length;
+    assert.ok(Math.abs(count - weight * 100) <= 1, `weight ${weight}: ${count}`);
+  });
+  assert.ok(!turns.some((turn, i) => turn === turns[i + 1] && turn === turns[i + 2]), "three turns in a row");
+});

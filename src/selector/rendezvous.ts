@@ -29,61 +29,72 @@ export interface RendezvousOptions {
  * @param keyOf Gives the key of a call; it sees messages of all methods that the transport is used for.
  * @param options A shared secret.
  * @returns The selector.
- * @throws {RangeError} The secret is shorter than 32 bytes.
+ * @throws {RangeError} The secret has not 32 bytes.
  * @see {@link https://www.eecs.umich.edu/techreports/cse/96/CSE-TR-316-96.pdf}
  */
 export function rendezvous(keyOf: (call: Call) => string, options: RendezvousOptions = {}): Selector {
-  if (options.secret && options.secret.length < SECRET) {
+  if (options.secret && options.secret.length !== SECRET) {
     throw new RangeError(`Cannot place calls: the secret must have ${SECRET} bytes`);
   }
-  let hash: Hash | undefined;
-  const places = new Map<string, Place>();
+  let hashes: Hashes | undefined;
   // Not before the first call: workerd gives no random bits to a module that is being loaded.
-  const hashing = () => hash ??= keyedHash(options.secret ?? crypto.getRandomValues(new Uint8Array(SECRET)));
-  const select = perIdentity((items) => placing(items, keyOf, hashing(), places));
-  return (pool) => {
-    if (places.size > MAX_PLACES) places.clear();
-    return select(pool);
+  const hashing = () => {
+    if (hashes) return hashes;
+    const secret = options.secret ?? crypto.getRandomValues(new Uint8Array(SECRET));
+    return hashes = { ofName: keyedHash(secret, "name"), ofKey: keyedHash(secret, "key") };
   };
+  return perIdentity((items) => placing(items, keyOf, hashing()));
+}
+
+interface Hashes {
+  readonly ofName: Hash;
+  readonly ofKey: Hash;
 }
 
 /** 64 bits, as two words. */
 type Place = readonly [number, number];
-type Hash = (label: string, text: string) => Place;
+/** The place of a text; those of the latest ones are remembered, because hashing costs more than choosing. */
+type Hash = (text: string) => Place;
 
 /**
  * Hashes texts under a secret: SHA-256 over the secret and the text, cut to 64 of its 256 bits, so that what was hashed
  * cannot be gone on from.
+ *
+ * @param label Keeps texts of one kind from meeting those of another.
  */
-function keyedHash(secret: Uint8Array): Hash {
+function keyedHash(secret: Uint8Array, label: string): Hash {
   const block = new Uint8Array(64);
-  block.set(secret.subarray(0, 64));
-  const keyed = sha256.create().update(block);
-  return (label, text) => {
-    const bytes = keyed.clone().update(new TextEncoder().encode(`${label}\0${text}`)).digest();
+  block.set(secret);
+  const encoder = new TextEncoder();
+  const keyed = sha256.create().update(block).update(encoder.encode(`${label}\0`));
+  const known = new Map<string, Place>();
+  return (text) => {
+    let place = known.get(text);
+    if (place) return place;
+    const bytes = keyed.clone().update(encoder.encode(text)).digest();
     const view = new DataView(bytes.buffer, bytes.byteOffset);
-    return [view.getUint32(0), view.getUint32(4)];
+    place = [view.getInt32(0), view.getInt32(4)];
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(text, place);
+    return place;
   };
 }
 
 function placing<Item extends Weighted>(
   items: readonly Item[],
   keyOf: (call: Call) => string,
-  hash: Hash,
-  known: Map<string, Place>,
+  { ofName, ofKey }: Hashes,
 ): (call: Call) => Item {
-  const places = items.map(({ name }) => {
-    let place = known.get(name);
-    if (!place) known.set(name, place = hash("place", name));
-    return place;
-  });
+  const { length } = items;
+  const places = new Int32Array(2 * length); // in one piece, because a call looks at all of them
+  items.forEach(({ name }, i) => places.set(ofName(name), 2 * i));
   const isEven = items.every(({ weight }) => weight === items[0]!.weight);
-  const score = isEven ? meet : (place: Place, key: Place, weight: number) => weighted(meet(place, key), weight);
+  const score = (i: number, [high, low]: Place) => meet(places[2 * i]! ^ high, places[2 * i + 1]! ^ low);
   return (call) => {
-    const key = hash("key", keyOf(call));
+    const key = ofKey(keyOf(call));
     let [best, chosen] = [-Infinity, 0];
-    for (let i = 0; i < items.length; i++) {
-      const scored = score(places[i]!, key, items[i]!.weight);
+    for (let i = 0; i < length; i++) {
+      const scored = isEven ? score(i, key) : weighted(score(i, key), items[i]!.weight);
       if (scored > best) [best, chosen] = [scored, i];
     }
     return items[chosen]!;
@@ -91,26 +102,22 @@ function placing<Item extends Weighted>(
 }
 
 /**
- * Where a name and a key meet, from 0 to 2^32.
+ * Where a name and a key meet: 32 bits, of those in which they differ.
  *
  * Both are secret bits already, of which nobody sees more than who was chosen, so that mixing them well is enough; hashing
  * each pair would cost a hundred times as much. The constants are those of MurmurHash3's finalizer.
  */
-function meet([high, low]: Place, [keyHigh, keyLow]: Place): number {
-  let mixed = low ^ keyLow;
-  for (let round = 0; round < 2; round++) {
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    mixed ^= mixed >>> 16;
-    if (round === 0) mixed ^= high ^ Math.imul(keyHigh, 0x9e3779b1);
-  }
-  return mixed >>> 0;
+function meet(high: number, low: number): number {
+  let mixed = Math.imul(high, 0x9e3779b1) ^ low;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return mixed ^ (mixed >>> 16);
 }
 
 /** Makes a share proportional to its weight (Schindelhauer and Schomaker, "Weighted Distributed Hash Tables", 2005). */
-const weighted = (met: number, weight: number) => weight / -Math.log((met + 0.5) / 2 ** 32);
+const weighted = (met: number, weight: number) => weight / -Math.log(((met >>> 0) + 0.5) / 2 ** 32);
 
 /** In bytes. */
 const SECRET = 32;
-/** How many names' places are remembered. */
-const MAX_PLACES = 65_536;
+/** How many texts' places are remembered. */
+const MAX_KNOWN = 16_384;

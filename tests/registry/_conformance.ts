@@ -7,6 +7,8 @@ import { mustCome } from "../_patience.ts";
 import { type Clock, DOMAIN, type World, world } from "../auth/_world.ts";
 import { watch } from "./_watching.ts";
 
+export { watch } from "./_watching.ts";
+
 /** A registry to test, with nothing in it. */
 export interface RegistryUnderTest extends AsyncDisposable {
   /** As the identity `ORDERS` uses it. */

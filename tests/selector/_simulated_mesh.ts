@@ -1,5 +1,12 @@
 // A mesh in one process: real records, real readers and real balancing on a simulated network, clock and cryptography.
-import { type Authority, createAuthority, createTrust, generateKey, type Identity, importIdentity } from "../../src/auth/mod.ts";
+import {
+  type Authority,
+  createAuthority,
+  createTrust,
+  generateKey,
+  type Identity,
+  importIdentity,
+} from "../../src/auth/mod.ts";
 import { announce, type Announcement, memoryRegistry, type Registry } from "../../src/registry/mod.ts";
 import { type Client, createClient, rpc, RpcError, type Service, service } from "../../src/rpc/mod.ts";
 import {
@@ -36,6 +43,8 @@ export interface MeshOptions {
   readonly settleMs?: number;
   /** After how long a client reads again, in milliseconds. @default {that of `cachedRegistry`} */
   readonly refreshMs?: number;
+  /** How long a client waits between two calls, at least and at most, in milliseconds. @default {often for most of them, seldom for some} */
+  readonly paceMs?: readonly [number, number];
   /** Whether the instances of one identity share its key, so that there are fewer tokens to verify. @default {false} */
   readonly sharedKeys?: boolean;
   /** What stands between the records that were registered and everybody who reads them. @default {nothing} */
@@ -165,7 +174,7 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
   };
   /** A third of the clients call seldom: what they know may be as old as it can get. */
   const keepCalling = async (client: SimulatedClient, at: number) => {
-    const [least, most] = at % 3 === 2 ? [1_000, 9_000] : [100, 1_500];
+    const [least, most] = options.paceMs ?? (at % 3 === 2 ? SELDOM_MS : OFTEN_MS);
     while (isRunning) {
       await sleep(chance.between(least, most));
       if (isRunning) call(client).catch((error) => network.sightings.violations.push(`${client.name}: ${error}`));
@@ -226,7 +235,10 @@ function deadAfter(listener: Listener, registry: Registry): Registry {
 }
 
 /** Makes identities: each with a key of its own, or one for all instances of an identity. */
-function joining(authority: Authority, isShared: boolean): (id: string, serves: readonly string[]) => Promise<Identity> {
+function joining(
+  authority: Authority,
+  isShared: boolean,
+): (id: string, serves: readonly string[]) => Promise<Identity> {
   const known = new Map<string, Promise<Identity>>();
   const make = async (id: string, serves: readonly string[]) => {
     const key = await generateKey();
@@ -244,5 +256,8 @@ function selectorOf(at: number): Selector {
   return [leastLoaded, random, roundRobin, () => rendezvous(({ message }) => number(message))][at % 4]!();
 }
 
+/** How long clients wait between two calls, in milliseconds. */
+const OFTEN_MS = [100, 1_500] as const;
+const SELDOM_MS = [1_000, 9_000] as const;
 /** How long a call may take, in milliseconds. */
 const TIMEOUT_MS = 4_000;

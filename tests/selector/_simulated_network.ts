@@ -1,8 +1,12 @@
 // The network of a simulation: delays, cuts, ends of connections, and the one place that sees what really happened.
+import { type Identity } from "../../src/auth/mod.ts";
 import {
-  type Identity,
-} from "../../src/auth/mod.ts";
-import { type Instance, readRecord, type Registry, RegistryError, type RegistryReadOptions } from "../../src/registry/mod.ts";
+  type Instance,
+  readRecord,
+  type Registry,
+  RegistryError,
+  type RegistryReadOptions,
+} from "../../src/registry/mod.ts";
 import { type Call, NotSentError, type Reply, RpcError, type Transport } from "../../src/rpc/mod.ts";
 import type { Simulation } from "./_virtual_time.ts";
 

@@ -230,7 +230,7 @@ describe("T16 T25 the registry service", () => {
 
   test("T16 T25 registry is refused by clients where it is not the registry that they mean", async () => {
     const { world, orders } = await stage();
-    const impostor = await joinOther(world, "impostor", { serves: [SERVICE] });
+    const impostor = await joinOther(world, "impostor", { serves: ["postern.registry.v1"] });
     const desk = await served({ ...world, join: () => Promise.resolve(impostor) } as Rig);
     await using _ = desk;
     await assert.rejects(desk.as(orders).resolve(SERVICE), RegistryError);

@@ -1,0 +1,347 @@
+import type { Instance } from "../../src/registry/mod.ts";
+import { createFleet, endpointOf, type Fleet, type FleetOptions, type Member } from "../../src/selector/fleet.ts";
+import type { Pool } from "../../src/selector/mod.ts";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clock } from "../auth/_world.ts";
+import { callOf, candidate, instanceOf } from "./_pool.ts";
+
+const SHOP = "spiffe://example.org/shop";
+const call = callOf();
+const of = (id: string, about: Partial<Instance> = {}) => instanceOf(SHOP, id, about);
+const three = ["a", "b", "c"].map((id) => of(id));
+
+function rig(options: Partial<FleetOptions> = {}) {
+  const now = clock(0);
+  const connected: Instance[] = [];
+  const pools: Pool[] = [];
+  const fleet = createFleet({
+    selector(pool) {
+      pools.push(pool);
+      return () => pool.candidates[0]!;
+    },
+    accepts: () => true,
+    connect(instance) {
+      connected.push(instance);
+      return ({ message }) => Promise.resolve({ message });
+    },
+    panicShare: 0.5,
+    now,
+    ...options,
+  });
+  const ids = (candidates: Pool["candidates"]) => candidates.map(({ instance }) => instance.id);
+  return {
+    now,
+    fleet,
+    connected,
+    pools,
+    /** The members among which the next call chooses, and those that are kept out. */
+    seen(tried: readonly Member[] = []) {
+      fleet.choose(call, new Set(tried));
+      const { candidates, ejected } = pools.at(-1)!;
+      return [ids(candidates).join(""), ids(ejected).join("")];
+    },
+    choose: (...tried: readonly Member[]) => fleet.choose(call, new Set(tried)),
+    /** The member of this id. */
+    member(id: string) {
+      fleet.choose(call, new Set());
+      const { candidates, ejected } = pools.at(-1)!;
+      return [...candidates, ...ejected].find(({ instance }) => instance.id === id) as Member;
+    },
+  };
+}
+
+const eject = (fleet: Fleet, ...members: readonly Member[]) =>
+  members.forEach((member) => fleet.observe(member, "down", 1));
+
+test("createFleet() has no instances at first", () => {
+  assert.equal(rig().fleet.size, 0);
+});
+
+test("update() takes instances over, and makes one transport to each", () => {
+  const { fleet, connected } = rig();
+  fleet.update(three);
+  assert.equal(fleet.size, 3);
+  assert.deepEqual(connected, three);
+  fleet.update(three);
+  fleet.update([...three]);
+  assert.equal(connected.length, 3);
+});
+
+test("update() leaves out what is not accepted, and what cannot be reached by calls", () => {
+  const { fleet, connected } = rig({ accepts: ({ region }) => region === "eu" });
+  const reached = of("a", { region: "eu" });
+  fleet.update([reached, of("b", { region: "us" }), of("c", { region: "eu", endpoints: ["wss://c.example.org"] })]);
+  assert.equal(fleet.size, 1);
+  assert.deepEqual(connected, [reached]);
+});
+
+test("endpointOf() is the first one for calls", () => {
+  assert.equal(
+    endpointOf(of("a", { endpoints: ["wss://s.test", "https://one.test", "https://two.test"] })),
+    "https://one.test",
+  );
+  assert.equal(endpointOf(of("a", { endpoints: ["wss://s.test"] })), undefined);
+});
+
+test("update() calls an instance that drains only where there is no other", () => {
+  const { fleet, seen } = rig();
+  fleet.update([of("a", { draining: true }), of("b")]);
+  assert.deepEqual(seen(), ["b", ""]);
+  fleet.update([of("a", { draining: true }), of("b", { draining: true })]);
+  assert.deepEqual(seen(), ["ab", ""]);
+});
+
+test("update() does not keep one that is well from calls for one that drains and is not accepted", () => {
+  const { fleet, seen } = rig({ accepts: ({ region }) => region !== "us" });
+  fleet.update([of("a", { draining: true }), of("b", { region: "us" })]);
+  assert.deepEqual(seen(), ["a", ""]);
+});
+
+test("update() goes on with what is known of an instance whose record was renewed", () => {
+  const { fleet, connected, member, seen } = rig();
+  fleet.update(three);
+  const a = member("a");
+  eject(fleet, a);
+  const renewed = of("a", { sequence: 2, weight: 7, region: "eu" });
+  fleet.update([renewed, ...three.slice(1)]);
+  assert.deepEqual(seen(), ["bc", "a"]);
+  assert.equal(connected.length, 3);
+  assert.equal(a.instance, renewed, "what is new in the record counts");
+});
+
+for (
+  const [what, change] of [
+    ["endpoint", { endpoints: ["https://elsewhere.example.org"] }],
+    ["audience", { audience: `${SHOP}#a` }],
+  ] as const
+) {
+  test(`update() makes a new transport to an instance that has another ${what}`, () => {
+    const { fleet, connected, member, seen } = rig();
+    fleet.update(three);
+    eject(fleet, member("a"));
+    fleet.update([of("a", change), ...three.slice(1)]);
+    assert.equal(connected.length, 4);
+    assert.deepEqual(seen(), ["abc", ""]);
+  });
+}
+
+test("update() forgets instances that left", () => {
+  const { fleet, connected, seen, member } = rig();
+  fleet.update(three);
+  const a = member("a");
+  fleet.update(three.slice(1));
+  assert.deepEqual(seen(), ["bc", ""]);
+  fleet.observe(a, "down", 1);
+  fleet.update([...three]);
+  assert.deepEqual(seen(), ["abc", ""]);
+  assert.equal(connected.length, 4);
+});
+
+test("choose() prepares the selector once as long as nothing changes", () => {
+  const { fleet, pools, choose } = rig();
+  fleet.update(three);
+  for (let i = 0; i < 5; i++) fleet.observe(choose(), "fine", 1);
+  assert.equal(pools.length, 1);
+  eject(fleet, choose());
+  choose();
+  assert.equal(pools.length, 2);
+});
+
+test("choose() keeps calls from an instance that was ejected, and shows it to the selector", () => {
+  const { fleet, seen, member } = rig();
+  fleet.update(three);
+  eject(fleet, member("b"));
+  assert.deepEqual(seen(), ["ac", "b"]);
+});
+
+test("choose() takes back an instance that a probe found well", () => {
+  const { fleet, seen, member, now } = rig();
+  fleet.update(three);
+  eject(fleet, member("b"));
+  now.pass(1_000);
+  const probed = fleet.probe(true)!;
+  assert.equal(probed.instance.id, "b");
+  fleet.observe(probed, "fine", 1);
+  assert.deepEqual(seen(), ["abc", ""]);
+});
+
+test("choose() calls all where fewer are well than the panic share", () => {
+  for (
+    const [panicShare, out, expected] of [[0.5, 2, "cd"], [0.5, 3, "abcd"], [1, 1, "abcd"], [0.25, 3, "d"]] as const
+  ) {
+    const { fleet, seen, member } = rig({ panicShare });
+    fleet.update([...three, of("d")]);
+    eject(fleet, ...["a", "b", "c"].slice(0, out).map(member));
+    assert.equal(seen()[0], expected, `panicShare ${panicShare}, ${out} of 4 ejected`);
+  }
+});
+
+test("choose() tells the selector of nobody ejected where all are called", () => {
+  const { fleet, seen, member } = rig();
+  fleet.update(three);
+  eject(fleet, ...["a", "b", "c"].map(member));
+  assert.deepEqual(seen(), ["abc", ""]);
+});
+
+for (const panicShare of [0, 0.01, 0.5, 1]) {
+  test(`choose() never is without an instance, panicShare ${panicShare}`, () => {
+    const { fleet, member, choose } = rig({ panicShare });
+    fleet.update(three);
+    const members = ["a", "b", "c"].map(member);
+    eject(fleet, ...members);
+    const first = choose();
+    assert.ok(members.includes(first));
+    assert.notEqual(choose(first), first);
+  });
+}
+
+test("choose() takes one that it was to already only where there is no other", () => {
+  const { fleet, member, choose } = rig();
+  fleet.update(three);
+  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
+  assert.equal(choose(a), b);
+  assert.equal(choose(a, b), c);
+  assert.ok([a, b, c].includes(choose(a, b, c)));
+});
+
+test("choose() takes one that is ejected before one that it was to already", () => {
+  const { fleet, member, choose, seen } = rig();
+  fleet.update(three);
+  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
+  eject(fleet, c);
+  assert.deepEqual(seen([a]), ["b", "c"]);
+  assert.equal(choose(a, b), c);
+  assert.deepEqual(seen([a, b]), ["c", ""]);
+});
+
+test("choose() refuses what the selector was not given", () => {
+  const strangers = [candidate(SHOP, "a"), { ...candidate(SHOP, "a") }, undefined, null, {}];
+  for (const stranger of strangers) {
+    const { fleet } = rig({ selector: () => () => stranger as never });
+    fleet.update(three);
+    assert.throws(() => fleet.choose(call, new Set()), {
+      name: "TypeError",
+      message: "Cannot make the call: the selector chose an instance that it was not given",
+    });
+  }
+});
+
+test("choose() refuses one that is ejected, one that left, and one that it was to already", () => {
+  let wanted: unknown;
+  let pool: Pool | undefined;
+  const { fleet } = rig({
+    selector(given) {
+      pool = given;
+      return () => (wanted ?? given.candidates[0]) as never;
+    },
+  });
+  fleet.update(three);
+  const a = fleet.choose(call, new Set());
+  wanted = a;
+  assert.throws(() => fleet.choose(call, new Set([a])), TypeError);
+  eject(fleet, a);
+  assert.throws(() => fleet.choose(call, new Set()), TypeError);
+  wanted = pool!.ejected[0];
+  assert.throws(() => fleet.choose(call, new Set()), TypeError);
+  wanted = undefined;
+  const b = fleet.choose(call, new Set());
+  fleet.update([three[0]!, three[2]!]);
+  wanted = b;
+  assert.throws(() => fleet.choose(call, new Set()), TypeError);
+});
+
+test("choose() gives a selector a list that it cannot bring another instance into", () => {
+  const { fleet, pools } = rig();
+  fleet.update(three);
+  fleet.choose(call, new Set());
+  assert.throws(() => (pools[0]!.candidates as unknown[]).push(candidate(SHOP, "evil")), TypeError);
+  const { fleet: panicking, pools: others, member } = rig();
+  panicking.update(three);
+  eject(panicking, ...["a", "b", "c"].map(member));
+  panicking.choose(call, new Set());
+  assert.throws(() => (others.at(-1)!.candidates as unknown[]).push(candidate(SHOP, "evil")), TypeError);
+});
+
+test("probe() gives nobody while nobody is ejected, nor before it is time", () => {
+  const { fleet, now, member } = rig();
+  fleet.update(three);
+  now.pass(100_000);
+  assert.equal(fleet.probe(true), undefined);
+  eject(fleet, member("a"));
+  now.pass(999);
+  assert.equal(fleet.probe(true), undefined);
+});
+
+test("probe() gives one ejected instance after the other, each once at a time", () => {
+  const { fleet, now, member } = rig();
+  fleet.update(three);
+  eject(fleet, ...["a", "b"].map(member));
+  now.pass(1_000);
+  const probed = [fleet.probe(true), fleet.probe(true), fleet.probe(true)];
+  assert.deepEqual(probed.map((each) => each?.instance.id), ["a", "b", undefined]);
+});
+
+test("probe() waits for twice as long with a call that cannot be made elsewhere", () => {
+  const { fleet, now, member } = rig();
+  fleet.update(three);
+  eject(fleet, member("a"));
+  now.pass(1_999);
+  assert.equal(fleet.probe(false), undefined);
+  now.pass(1);
+  assert.equal(fleet.probe(false)?.instance.id, "a");
+});
+
+test("probe() gives the instance again later when the probe failed, or said nothing", () => {
+  const { fleet, now, member } = rig();
+  fleet.update(three);
+  eject(fleet, member("a"));
+  now.pass(1_000);
+  fleet.observe(fleet.probe(true)!, "none", 1);
+  const again = fleet.probe(true)!;
+  assert.equal(again.instance.id, "a");
+  fleet.observe(again, "failed", 1);
+  now.pass(1_999);
+  assert.equal(fleet.probe(true), undefined);
+  now.pass(1);
+  assert.equal(fleet.probe(true)?.instance.id, "a");
+});
+
+test("observe() ejects who is much slower than the others, compared once in a second", () => {
+  const { fleet, now, member, seen } = rig();
+  fleet.update(three);
+  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
+  const round = () => [a, b, c].forEach((each) => fleet.observe(each, "fine", each === c ? 900 : 10));
+  for (let i = 0; i < 20; i++) round();
+  assert.deepEqual(seen(), ["abc", ""], "not before a second is over");
+  now.pass(1_000);
+  fleet.observe(a, "fine", 10);
+  assert.deepEqual(seen(), ["ab", "c"]);
+  now.pass(1_000);
+  assert.equal(fleet.probe(true), c);
+});
+
+test("observe() compares again only after another second", () => {
+  const { fleet, now, member, seen } = rig();
+  fleet.update(three);
+  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
+  now.pass(1_000);
+  fleet.observe(a, "fine", 10);
+  now.pass(999);
+  for (let i = 0; i < 20; i++) [a, b, c].forEach((each) => fleet.observe(each, "fine", each === c ? 900 : 10));
+  assert.deepEqual(seen(), ["abc", ""]);
+  now.pass(1);
+  fleet.observe(b, "fine", 10);
+  assert.deepEqual(seen(), ["ab", "c"]);
+});
+
+test("observe() never ejects all for being slow", () => {
+  const { fleet, now, member, seen } = rig({ panicShare: 0 });
+  fleet.update(three);
+  const members = ["a", "b", "c"].map(member);
+  for (let i = 0; i < 100; i++) {
+    now.pass(500);
+    members.forEach((each, at) => fleet.observe(each, "fine", [1, 50_000, 2_000_000][at]!));
+  }
+  assert.ok(seen()[0]!.length > 0);
+});

@@ -1,0 +1,223 @@
+import { type Health, healthOf, tooSlow, type Verdict } from "../../src/selector/health.ts";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clock } from "../auth/_world.ts";
+
+function rig() {
+  const now = clock(0);
+  const health = healthOf(now);
+  return {
+    now,
+    health,
+    see: (...verdicts: readonly Verdict[]) => verdicts.map((verdict) => health.observe(verdict, 10)),
+    /** Lets it fail as a probe, as soon as it may be one, and tells after how long that was. */
+    failAgain() {
+      const waitedMs = health.probeAtMs! - now();
+      now.pass(waitedMs);
+      assert.ok(health.probe(true));
+      health.observe("failed", 10);
+      return waitedMs;
+    },
+  };
+}
+
+test("healthOf() begins well", () => {
+  const { health } = rig();
+  assert.equal(health.isEjected, false);
+  assert.equal(health.probeAtMs, undefined);
+  assert.equal(health.probe(true), false);
+});
+
+test("observe() ejects after three failures in a row, for a second", () => {
+  const { health, see } = rig();
+  assert.deepEqual(see("failed", "failed"), [false, false]);
+  assert.equal(health.isEjected, false);
+  assert.deepEqual(see("failed"), [true]);
+  assert.equal(health.isEjected, true);
+  assert.equal(health.probeAtMs, 1_000);
+});
+
+test("observe() counts failures in a row only", () => {
+  const { health, see } = rig();
+  see("failed", "failed", "fine", "failed", "failed", "fine", "failed", "failed");
+  assert.equal(health.isEjected, false);
+});
+
+test("observe() takes no account of what says nothing", () => {
+  const { health, see } = rig();
+  assert.deepEqual(see("failed", "none", "failed", "none", "none", "none"), [false, false, false, false, false, false]);
+  assert.deepEqual(see("failed"), [true]);
+  assert.ok(health.isEjected);
+});
+
+test("observe() ejects at once where there is no connection", () => {
+  const { health, see } = rig();
+  assert.deepEqual(see("down"), [true]);
+  assert.equal(health.probeAtMs, 1_000);
+});
+
+test("observe() keeps it out for twice as long after each probe that fails, up to a minute", () => {
+  const { see, failAgain } = rig();
+  see("down");
+  const waits = Array.from({ length: 9 }, failAgain);
+  assert.deepEqual(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+});
+
+test("observe() does not count what other calls come to while it is ejected", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(500);
+  assert.deepEqual(see("down", "failed", "failed", "failed"), [false, false, false, false]);
+  assert.equal(health.probeAtMs, 1_000);
+});
+
+test("observe() takes it back after a probe that went well, and says so", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.ok(health.probe(true));
+  assert.deepEqual(see("fine"), [true]);
+  assert.equal(health.isEjected, false);
+  assert.equal(health.probeAtMs, undefined);
+});
+
+test("observe() wants three failures again of one that is back", () => {
+  const { health, see, now } = rig();
+  see("failed", "failed", "failed");
+  now.pass(1_000);
+  health.probe(true);
+  see("fine", "failed", "failed");
+  assert.equal(health.isEjected, false);
+  see("failed");
+  assert.equal(health.isEjected, true);
+});
+
+test("observe() does not take it back for a call that began before it was ejected", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(999);
+  assert.deepEqual(see("fine"), [false]);
+  assert.ok(health.isEjected);
+  now.pass(1); // where too few are left, all are called
+  assert.deepEqual(see("fine"), [true]);
+  assert.equal(health.isEjected, false);
+});
+
+test("probe() lets one call through at a time, when it is time", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(999);
+  assert.equal(health.probe(true), false);
+  now.pass(1);
+  assert.deepEqual([health.probe(true), health.probe(true), health.probe(false)], [true, false, false]);
+  now.pass(100_000);
+  assert.equal(health.probe(true), false, "it is still under way");
+});
+
+test("probe() lets a call that cannot be made elsewhere wait twice as long", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(1_999);
+  assert.equal(health.probe(false), false);
+  now.pass(1);
+  assert.equal(health.probe(false), true);
+  see("failed"); // out for two seconds
+  now.pass(3_999);
+  assert.equal(health.probe(false), false);
+  now.pass(1);
+  assert.equal(health.probe(false), true);
+});
+
+test("probe() lets the next call through after one that said nothing", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.ok(health.probe(true));
+  assert.deepEqual(see("none"), [false]);
+  assert.ok(health.isEjected);
+  assert.equal(health.probe(true), true);
+});
+
+test("observe() forgets how often it was ejected once it has been well for longer than it was away", () => {
+  for (const [wellMs, nextMs] of [[2_000, 4_000], [2_001, 1_000]] as const) {
+    const { health, see, now, failAgain } = rig();
+    see("down");
+    failAgain(); // away for two seconds now
+    now.pass(2_000);
+    health.probe(true);
+    see("fine");
+    now.pass(wellMs);
+    see("fine", "down");
+    assert.equal(health.probeAtMs! - now(), nextMs, `well for ${wellMs} ms`);
+  }
+});
+
+test("observe() does not forget for a call that ends well while it is away", () => {
+  const { health, see, now, failAgain } = rig();
+  see("down");
+  failAgain();
+  see("fine");
+  now.pass(2_000);
+  health.probe(true);
+  see("failed");
+  assert.equal(health.probeAtMs! - now(), 4_000);
+});
+
+test("eject() keeps it out as a failure does", () => {
+  const { health, failAgain } = rig();
+  health.eject();
+  assert.equal(health.isEjected, true);
+  assert.deepEqual([failAgain(), failAgain()], [1_000, 2_000]);
+});
+
+test("latencyMs is known after ten calls that went well, and forgets what was before", () => {
+  const { health } = rig();
+  for (let i = 0; i < 9; i++) health.observe("fine", 10);
+  for (let i = 0; i < 2; i++) health.observe("failed", 5_000);
+  assert.equal(health.latencyMs, undefined);
+  health.observe("fine", 10);
+  assert.ok(Math.abs(health.latencyMs! - 10) < 1e-9);
+  health.observe("fine", 60);
+  assert.ok(Math.abs(health.latencyMs! - 20) < 1e-9, "the latest counts a fifth");
+  for (let i = 0; i < 50; i++) health.observe("fine", 200);
+  assert.ok(Math.abs(health.latencyMs! - 200) < 1);
+});
+
+test("latencyMs is unknown again when it was ejected", () => {
+  const { health, now } = rig();
+  for (let i = 0; i < 20; i++) health.observe("fine", 900);
+  health.eject();
+  assert.equal(health.latencyMs, undefined);
+  now.pass(1_000);
+  health.probe(true);
+  health.observe("fine", 10);
+  for (let i = 0; i < 9; i++) health.observe("fine", 10);
+  assert.ok(Math.abs(health.latencyMs! - 10) < 1e-9, "what it did before counts for nothing");
+});
+
+const measured = (...latencies: readonly (number | undefined)[]) =>
+  latencies.map((latencyMs) => ({ latencyMs, health: { isEjected: false, latencyMs } as Health }));
+const slow = (...latencies: readonly (number | undefined)[]) =>
+  tooSlow(measured(...latencies)).map(({ latencyMs }) => latencyMs);
+
+test("tooSlow() finds who takes five times as long as the middle one, and a tenth of a second more", () => {
+  assert.deepEqual(slow(50, 40, 250, 251), [251]);
+  assert.deepEqual(slow(1, 1, 101, 102), [102]);
+  assert.deepEqual(slow(1, 1, 1, 50), [], "five times next to nothing is nothing");
+  assert.deepEqual(slow(100, 100, 400, 500), [], "five times and no more");
+  assert.deepEqual(slow(100, 100, 501, 502), [501, 502]);
+});
+
+test("tooSlow() compares at least three that are known and not ejected", () => {
+  assert.deepEqual(slow(1, 900), []);
+  assert.deepEqual(slow(1, 900, undefined, undefined), []);
+  assert.deepEqual(slow(1, 1, 900), [900]);
+  const out = { latencyMs: 1, health: { isEjected: true, latencyMs: 1 } as Health };
+  assert.deepEqual(tooSlow([...measured(1, 900), out]), []);
+});
+
+test("tooSlow() never finds all, nor half", () => {
+  for (const latencies of [[900, 900, 900], [1, 900, 900], [1, 1, 900, 900]]) {
+    assert.ok(slow(...latencies).length <= latencies.length / 2, latencies.join());
+  }
+});

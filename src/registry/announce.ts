@@ -1,7 +1,9 @@
 import type { Identity } from "../auth/mod.ts";
 import { contractDigest, type Service } from "../rpc/mod.ts";
+import { within } from "../internal/within.ts";
 import { type InstanceDescription, newInstanceId, signRecord } from "./record.ts";
 import type { Registry } from "./registry.ts";
+import { RegistryError } from "./registry_error.ts";
 import { assertSecure } from "./verified_registry.ts";
 
 /** What a server says of itself, and how. */
@@ -77,8 +79,11 @@ export async function announce(
   let sequence = 0;
   const register = async (draining: boolean) => {
     const description = { ...about, services, instance, draining };
-    const terms = { sequence: ++sequence, lifetimeMs: leaseMs, nowMs: now() };
-    return await registry.register(await signRecord(identity, description, terms));
+    // By the clock, so that an instance that starts again under its old id goes on from what is known of it.
+    sequence = Math.max(sequence + 1, now());
+    const terms = { sequence, lifetimeMs: leaseMs, nowMs: now() };
+    const registering = registry.register(await signRecord(identity, description, terms));
+    return await within(registering, () => REGISTER_MS, tooSlow);
   };
   let lease = await register(false);
   const report = onError ?? (() => console.error("The server could not be registered; there is another try"));
@@ -95,7 +100,7 @@ export async function announce(
     }
     await new Promise((resolve) => setTimeout(resolve, settleMs));
     try {
-      await lease[Symbol.asyncDispose]();
+      await within(Promise.resolve(lease[Symbol.asyncDispose]()), () => REGISTER_MS, tooSlow);
     } catch (error) {
       report(error);
     }
@@ -144,5 +149,9 @@ function repeat(everyMs: number, run: () => Promise<void>, report: (error: unkno
   };
 }
 
+const tooSlow = () => new RegistryError("unreachable", "Cannot register: the registry took too long to answer");
+
+/** How long a registration may take, in milliseconds. */
+const REGISTER_MS = 10_000;
 /** In milliseconds. */
 const RETRY_MS = 2_000;

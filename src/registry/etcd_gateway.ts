@@ -90,7 +90,7 @@ export function etcdGateway(options: EtcdGatewayOptions): EtcdGateway {
       }, WATCH_MS);
       try {
         const begin = (token: string) => beginWatch(options, { message, token, signal: controller.signal });
-        const { first, others } = await withToken(begin);
+        const { first, others } = await inTime(REQUEST_MS, controller.signal, () => withToken(begin));
         yield first;
         yield* others;
       } catch (error) {
@@ -170,7 +170,7 @@ async function exchange({ base, send }: EtcdGatewayOptions, path: string, { sign
 /** The first message says whether etcd lets the user watch. */
 async function beginWatch(options: EtcdGatewayOptions, { message, token, signal }: Asking) {
   const messages = watchMessages(options, { message, token, signal });
-  const { value } = await inTime(REQUEST_MS, signal, () => messages.next());
+  const { value } = await messages.next();
   if (!value) throw unreachable("its answer broke off");
   if (!value.canceled || value.compact_revision > 0) return { first: value, others: messages };
   await messages.return(undefined);

@@ -38,10 +38,7 @@ export async function* watchEntries(
   const state: State = { range: below(prefix), records: new Map(), revision: undefined, reached: 0, hasChanged: false };
   let wake = () => {};
   let end: { readonly error?: unknown } | undefined;
-  const stop = () => {
-    ending.abort();
-    wake();
-  };
+  const stop = () => ending.abort();
   outer?.addEventListener("abort", stop);
   if (outer?.aborted) stop();
   const following = follow(gateway, state, { signal: ending.signal, changed: () => wake() })

@@ -31,10 +31,10 @@ export interface EtcdEntry {
   readonly lease: string;
 }
 
-/** The key that keeps the record of an instance for one of its services. */
+/** The key that keeps the record of an instance, whose id is one of SPIFFE, for one of its services. */
 export function keyOf(namespace: string, service: string, { sub, jti }: RecordClaims): string {
-  // An id holds slashes but no "#" and no "%", so no two instances come to the same key, and no key is below another.
-  return `${prefixOf(namespace, service)}${encodeURIComponent(sub)}#${jti}`;
+  // Neither a namespace nor a service's name holds a slash, and no id a "#": no two instances come to the same key.
+  return `${prefixOf(namespace, service)}${sub}#${jti}`;
 }
 
 /** What the keys of a namespace or of one of its services begin with. */
@@ -53,7 +53,8 @@ const Revision = /* @__PURE__ */ v.pipe(Int64, v.transform(Number), v.safeIntege
 const Header = /* @__PURE__ */ v.object({ revision: Revision });
 
 const isBase64 = (text: string) => text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text);
-const Bytes = /* @__PURE__ */ v.optional(v.pipe(v.string(), v.check(isBase64), v.transform(atob)), "");
+// workerd wants `atob` to be called as a function, not as a member of a schema.
+const Bytes = /* @__PURE__ */ v.optional(v.pipe(v.string(), v.check(isBase64), v.transform((text) => atob(text))), "");
 
 const Entry = /* @__PURE__ */ v.object({ key: Bytes, value: Bytes, mod_revision: Int64, lease: Int64 });
 const Entries = /* @__PURE__ */ v.optional(v.array(Entry), []);

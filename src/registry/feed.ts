@@ -78,6 +78,8 @@ interface Log {
   version: number;
   /** The records by name, in the order in which they changed. */
   readonly records: Map<string, { readonly record: string; readonly version: number }>;
+  /** The names of the records in the last snapshot: most of the next one's are the same. */
+  names: ReadonlyMap<string, string | undefined>;
   /** What is gone, in the order in which it went. */
   gone: { readonly name: string; readonly version: number }[];
   /** The last change that is not known of any more. */
@@ -87,7 +89,14 @@ interface Log {
 function follow(store: Registry, service: string): Following {
   const ending = new AbortController();
   const { signal } = ending;
-  const log: Log = { id: crypto.randomUUID().slice(0, 18), version: 0, records: new Map(), gone: [], forgotten: 0 };
+  const log: Log = {
+    id: crypto.randomUUID().slice(0, 18),
+    version: 0,
+    records: new Map(),
+    names: new Map(),
+    gone: [],
+    forgotten: 0,
+  };
   let failure: unknown;
   let waiting = 0;
   let wake: () => void;
@@ -140,14 +149,17 @@ function follow(store: Registry, service: string): Following {
 function note(log: Log, records: readonly string[]): boolean {
   const before = log.version;
   const present = new Set<string>();
+  const names = new Map<string, string | undefined>();
   for (const record of records) {
-    const name = nameOf(record);
+    const name = log.names.has(record) ? log.names.get(record) : nameOf(record);
+    names.set(record, name);
     if (name === undefined || present.has(name)) continue;
     present.add(name);
     if (log.records.get(name)?.record === record) continue;
     log.records.delete(name); // so that it comes last
     log.records.set(name, { record, version: ++log.version });
   }
+  log.names = names;
   for (const name of [...log.records.keys()]) {
     if (present.has(name)) continue;
     log.records.delete(name);

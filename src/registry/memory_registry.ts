@@ -101,15 +101,14 @@ async function* snapshots(
   watchers.add(notice);
   signal?.addEventListener("abort", notice);
   try {
-    let last: string | undefined;
+    let last: readonly string[] | undefined;
     while (!signal?.aborted) {
       if (!changed) await new Promise<void>((resolve) => wake = resolve);
       changed = false;
       if (signal?.aborted) return;
       const records = read();
-      const key = records.join(" ");
-      if (key === last) continue;
-      last = key;
+      if (records.length === last?.length && records.every((record, i) => record === last![i])) continue;
+      last = records;
       yield records;
     }
   } finally {

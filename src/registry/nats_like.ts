@@ -44,12 +44,10 @@ export interface NatsKvLike {
 export interface NatsKvEntryLike {
   /** Its key. */
   readonly key: string;
-  /** Its value. */
+  /** Its value; empty where the key was deleted. */
   readonly value: Uint8Array;
   /** Its place in the order of all writes to the bucket. */
   readonly revision: number;
-  /** `PUT`, or that the key was deleted. */
-  readonly operation: string;
 }
 
 /** Entries that come one after another. */

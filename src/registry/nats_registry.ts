@@ -1,14 +1,6 @@
 import { leaseOf } from "./lease.ts";
-import {
-  assertEncrypted,
-  failure,
-  isConflict,
-  liveRecords,
-  type NatsBucket,
-  readBucket,
-  recordIn,
-  watchBucket,
-} from "./nats_bucket.ts";
+import { liveRecords, type NatsBucket, readBucket, recordIn, watchBucket } from "./nats_bucket.ts";
+import { assertEncrypted, failure, isConflict } from "./nats_connection.ts";
 import type { NatsConnectionLike, NatsKvEntryLike, NatsKvLike } from "./nats_like.ts";
 import { patiently } from "./patience.ts";
 import { DEFAULT_NAMESPACE, NAMESPACE, SERVICE_NAME } from "./record.ts";
@@ -97,7 +89,7 @@ async function put(
     const missing = keys.filter((key) => !written.has(key));
     const held = await reading(() => Promise.all(missing.map((key) => bucket.kv.get(key))));
     for (const entry of held) {
-      const older = heldBy(record, entry);
+      const older = entry ? recordIn(entry) : undefined;
       assertNewer(record, older, bucket.now());
       for (const service of older?.services ?? []) left.add(keyOf(service));
     }
@@ -122,8 +114,8 @@ async function leave(bucket: NatsBucket, record: StoredRecord, keys: readonly st
   const older = new Map<string, number>();
   for (const key of keys) {
     const entry = await reading(() => bucket.kv.get(key));
-    const held = heldBy(record, entry);
-    if (entry && held && held.sequence < record.sequence) older.set(key, entry.revision);
+    const held = entry ? recordIn(entry) : undefined;
+    if (entry && held?.name === record.name && held.sequence < record.sequence) older.set(key, entry.revision);
   }
   await takeOut(bucket, older);
 }
@@ -138,12 +130,6 @@ async function takeOut({ connection, kv }: NatsBucket, written: ReadonlyMap<stri
       if (!isConflict(error)) throw failure(error);
     }
   }));
-}
-
-/** The record of the same instance; what else somebody wrote in its place does not keep it from registering. */
-function heldBy({ name }: StoredRecord, entry: NatsKvEntryLike | null): StoredRecord | undefined {
-  const held = entry ? recordIn(entry) : undefined;
-  return held?.name === name ? held : undefined;
 }
 
 async function reading<Value>(read: () => Promise<Value>): Promise<Value> {

@@ -175,8 +175,9 @@ async function judge(
   try {
     return { instance: await verifyRecord(record, service, reader.expected, reader.now()) };
   } catch (error) {
-    if (!(error instanceof RegistryError) && !(error instanceof AuthError)) throw error;
-    note(reader, service, error.reason);
+    // Whatever one record makes go wrong, the others are there still.
+    const isKnown = error instanceof RegistryError || error instanceof AuthError;
+    note(reader, service, isKnown ? error.reason : "internal");
     return { error };
   }
 }

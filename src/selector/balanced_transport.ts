@@ -232,14 +232,15 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
 
 /** One attempt, which is two at once where a second one may overtake the first. */
 async function attempt({ budget, hedgeAfterMs }: Mesh, fleet: Fleet, call: Call, tried: Set<Member>): Promise<Reply> {
-  const { safe = false } = call.method.options;
   const probed = tried.size === 0 ? fleet.probe(isRepeatable(call)) : undefined;
   const member = probed ?? fleet.choose(call, tried);
   tried.add(member);
-  const patienceMs = probed && isRepeatable(call) ? Math.min(hedgeAfterMs ?? PROBE_MS, PROBE_MS) : hedgeAfterMs;
-  if (patienceMs === undefined || fleet.size === 1 || !(safe || probed)) return await attemptAt(fleet, member, call);
+  const isProbe = probed !== undefined && isRepeatable(call);
+  const afterMs = isProbe ? Math.min(hedgeAfterMs ?? PROBE_MS, PROBE_MS) : hedgeAfterMs;
+  const mayOvertake = isProbe || call.method.options.safe === true;
+  if (afterMs === undefined || !mayOvertake || fleet.size === 1) return await attemptAt(fleet, member, call);
   return await attemptHedged(fleet, member, call, {
-    afterMs: patienceMs,
+    afterMs,
     other() {
       if (!budget.take()) return undefined;
       const other = fleet.choose(call, tried);

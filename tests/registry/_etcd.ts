@@ -50,13 +50,22 @@ export function lyingEtcd(answers: Record<string, EtcdAnswer>, options: Partial<
   return { registry, calls, paths: () => calls.map(({ path }) => path) };
 }
 
-/** What a watch sends: messages, one a line, and after them nothing more; it ends where `ends` says so. */
-export function watchStream(results: readonly unknown[], { ends = false }: { readonly ends?: boolean } = {}): Response {
+/** How the answer to a watch is over; where nothing is said, nothing more comes. */
+export interface WatchEnd {
+  /** Whether it ends behind the last message. */
+  readonly ends?: boolean;
+  /** When it fails, as what a runtime reads does when the request is given up. */
+  readonly breaksOn?: AbortSignal;
+}
+
+/** What a watch sends: messages, one a line. */
+export function watchStream(results: readonly unknown[], { ends = false, breaksOn }: WatchEnd = {}): Response {
   const encoder = new TextEncoder();
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
       for (const result of results) controller.enqueue(encoder.encode(`${JSON.stringify({ result })}\n`));
       if (ends) controller.close();
+      breaksOn?.addEventListener("abort", () => controller.error(new Error("The request was given up")));
     },
   });
   return new Response(body);

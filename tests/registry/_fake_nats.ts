@@ -47,13 +47,15 @@ export interface FakeBucket extends NatsKvLike {
   /** The newest entries. */
   readonly entries: Map<string, NatsKvEntryLike>;
   /** Writes as another client does. */
-  write(key: string, value: string | Uint8Array, operation?: string): number;
+  write(key: string, value: string | Uint8Array): number;
   /** Tells those who watch of an entry again. */
   repeat(entry: NatsKvEntryLike): void;
   /** Before something is done. */
   before: (what: "get" | "write" | "delete" | "history" | "watch") => void | Promise<void>;
   /** Before each entry of those that are there. */
   beforeEntry: () => void;
+  /** Whether the reading of what is there never ends. */
+  isStuck: boolean;
   /** How many are read from. */
   readonly open: number;
   /** How many were deleted on the server. */
@@ -64,9 +66,9 @@ export function fakeBucket(): FakeBucket {
   const entries = new Map<string, NatsKvEntryLike>();
   const watches = new Map<Queue<NatsKvEntryLike>, string>();
   const count = { revision: 0, open: 0, deleted: 0 };
-  const write = (key: string, value: string | Uint8Array, operation = "PUT") => {
+  const write = (key: string, value: string | Uint8Array) => {
     const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
-    const entry = { key, value: bytes, revision: ++count.revision, operation };
+    const entry = { key, value: bytes, revision: ++count.revision };
     entries.set(key, entry);
     tell(entry);
     return entry.revision;
@@ -74,10 +76,10 @@ export function fakeBucket(): FakeBucket {
   const tell = (entry: NatsKvEntryLike) => {
     for (const [watch, filter] of watches) if (isWithin(entry.key, filter)) watch.push(entry);
   };
-  const writeAt = async (key: string, value: string, revision: number, operation = "PUT") => {
-    await bucket.before(operation === "PUT" ? "write" : "delete");
+  const writeAt = async (key: string, value: string, revision: number) => {
+    await bucket.before(value === "" ? "delete" : "write");
     if ((entries.get(key)?.revision ?? 0) !== revision) throw Object.assign(new Error("wrong"), { code: 10_071 });
-    return write(key, value, operation);
+    return write(key, value);
   };
   const opened = (coming: Queue<NatsKvEntryLike>): NatsKvEntriesLike =>
     Object.assign(coming, {
@@ -94,6 +96,7 @@ export function fakeBucket(): FakeBucket {
     repeat: tell,
     before: () => {},
     beforeEntry: () => {},
+    isStuck: false,
     get open() {
       return count.open;
     },
@@ -107,7 +110,7 @@ export function fakeBucket(): FakeBucket {
     create: (key, value) => writeAt(key, value, 0),
     update: (key, value, revision) => writeAt(key, value, revision),
     async delete(key, { previousSeq }) {
-      await writeAt(key, "", previousSeq, "DEL");
+      await writeAt(key, "", previousSeq);
     },
     async history({ key }) {
       await bucket.before("history");
@@ -116,7 +119,7 @@ export function fakeBucket(): FakeBucket {
       for (const entry of [...entries.values()].sort((a, b) => a.revision - b.revision)) {
         if (isWithin(entry.key, key)) coming.push(entry);
       }
-      coming.finish();
+      if (!bucket.isStuck) coming.finish();
       return opened(coming);
     },
     async watch({ key }) {

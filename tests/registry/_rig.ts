@@ -210,3 +210,14 @@ export function heldTimers(): HeldTimers {
     [Symbol.dispose]: () => void Object.assign(globalThis, { setTimeout: set, clearTimeout: clear }),
   };
 }
+
+/** As `Promise.withResolvers`, which Node 20 does not have. */
+export function withResolvers<Value>(): {
+  readonly promise: Promise<Value>;
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: unknown) => void;
+} {
+  let [resolve, reject] = [(_: Value) => {}, (_: unknown) => {}];
+  const promise = new Promise<Value>((done, failed) => [resolve, reject] = [done, failed]);
+  return { promise, resolve, reject };
+}

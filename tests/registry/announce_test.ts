@@ -11,7 +11,7 @@ import { contractDigest, createServer, implement, publicOnly, rpc, service } fro
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as v from "valibot";
-import { ENDPOINT, giving, type HeldTimers, heldTimers, joinOther, rig, SERVICE } from "./_rig.ts";
+import { ENDPOINT, giving, type HeldTimers, heldTimers, joinOther, rig, SERVICE, withResolvers } from "./_rig.ts";
 
 const Orders = service(SERVICE, { list: rpc(v.strictObject({}), v.object({})) });
 const Payments = service("payments.v1", { list: rpc(v.strictObject({}), v.object({})) });
@@ -208,7 +208,7 @@ describe("announce() renews", () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
     const announcement = await start();
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = withResolvers<void>();
     script.hold = promise;
     timers.fire();
     await timers.settle();
@@ -262,7 +262,7 @@ describe("announce() ends", () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
     const announcement = await start();
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = withResolvers<void>();
     script.hold = promise;
     timers.fire();
     await timers.settle();

@@ -1,61 +1,8 @@
-import {
-  cachedRegistry,
-  type CachedRegistryOptions,
-  type Instance,
-  memoryRegistry,
-  RegistryError,
-  type VerifiedRegistry,
-} from "../../src/registry/mod.ts";
+import type { Instance } from "../../src/registry/mod.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { mustCome } from "../_patience.ts";
-import { clock, heldTimers, ORDERS, rig, SERVICE } from "./_rig.ts";
-
-const unreachable = () => new RegistryError("unreachable", "Cannot reach it");
-
-const ids = (instances: readonly Instance[]) => instances.map(({ id }) => id);
-
-/** A verified registry that does what a test says, and a cache in front of it. */
-function stage(options: CachedRegistryOptions = {}) {
-  const now = clock();
-  const instance = (id: string, lifetimeMs = 60_000): Instance => ({
-    name: `${ORDERS}#${id}`,
-    identity: ORDERS,
-    id,
-    services: { [SERVICE]: "" },
-    endpoints: [],
-    audience: ORDERS,
-    version: "0.0.0",
-    toolkit: "t",
-    region: undefined,
-    weight: 100,
-    draining: false,
-    encryptionKey: undefined,
-    sequence: 1,
-    expiresAtMs: now() + lifetimeMs,
-  });
-  const asked: { readonly service: string; readonly signal: AbortSignal | undefined }[] = [];
-  const watched: AbortSignal[] = [];
-  const script = {
-    resolve: (): Promise<readonly Instance[]> => Promise.resolve([]),
-    // deno-lint-ignore require-yield
-    watch: async function* (_: AbortSignal): AsyncGenerator<readonly Instance[]> {
-      throw unreachable();
-    },
-  };
-  const registry: VerifiedRegistry = {
-    verify: () => Promise.reject(unreachable()),
-    resolve(service, { signal } = {}) {
-      asked.push({ service, signal });
-      return script.resolve();
-    },
-    watch(_, { signal } = {}) {
-      watched.push(signal!);
-      return script.watch(signal!);
-    },
-  };
-  return { now, instance, asked, watched, script, cache: cachedRegistry(registry, { now, ...options }) };
-}
+import { heldTimers, SERVICE, withResolvers } from "./_rig.ts";
+import { ids, settled, stage, unreachable } from "./_cached.ts";
 
 describe("cachedRegistry()", () => {
   test("cachedRegistry() asks once, and answers at once from then on", async () => {
@@ -78,7 +25,7 @@ describe("cachedRegistry()", () => {
 
   test("cachedRegistry() lets all who ask at once wait for one answer", async () => {
     const { cache, script, instance, asked } = stage();
-    const { promise, resolve } = Promise.withResolvers<readonly Instance[]>();
+    const { promise, resolve } = withResolvers<readonly Instance[]>();
     script.resolve = () => promise;
     const waiting = Array.from({ length: 100 }, () => Promise.resolve(cache.instances(SERVICE)));
     resolve([instance("a")]);
@@ -198,7 +145,7 @@ describe("cachedRegistry() while the registry is out of reach", () => {
     const { cache, script, instance, now } = stage();
     script.resolve = () => Promise.resolve([instance("a", 30_000), instance("b", 60_000)]);
     await cache.instances(SERVICE);
-    const { promise, reject } = Promise.withResolvers<never>();
+    const { promise, reject } = withResolvers<never>();
     script.resolve = () => promise;
     now.pass(29_000);
     const waiting = cache.instances(SERVICE);
@@ -309,7 +256,7 @@ describe("cachedRegistry() while the registry does not answer", () => {
 
   test("cachedRegistry() does not take what a replaced reading gives late for news", async () => {
     const { cache, script, instance, now } = stage();
-    const late = Promise.withResolvers<readonly Instance[]>();
+    const late = withResolvers<readonly Instance[]>();
     script.resolve = () => late.promise;
     using timers = heldTimers();
     Promise.resolve(cache.instances(SERVICE)).catch(() => {});
@@ -322,162 +269,3 @@ describe("cachedRegistry() while the registry does not answer", () => {
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["new"]);
   });
 });
-
-describe("cachedRegistry().follow()", () => {
-  /** A watch that a test drives. */
-  function driven() {
-    let give: (instances: readonly Instance[]) => void = () => {};
-    let fail: (error: unknown) => void = () => {};
-    async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
-      while (!signal.aborted) {
-        const next = new Promise<readonly Instance[] | undefined>((resolve, reject) => {
-          give = resolve;
-          fail = reject;
-          signal.addEventListener("abort", () => resolve(undefined), { once: true });
-        });
-        const instances = await next;
-        if (!instances) return;
-        yield instances;
-      }
-    }
-    return { watch, give: (instances: readonly Instance[]) => give(instances), fail: (error: unknown) => fail(error) };
-  }
-
-  test("cachedRegistry().follow() sees changes, and then asks no more", async () => {
-    const { cache, script, instance, now, asked } = stage();
-    const { watch, give } = driven();
-    script.watch = watch;
-    const following = cache.follow(SERVICE);
-    await settled();
-    give([instance("a")]);
-    await settled();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
-    now.pass(50_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
-    give([instance("a"), instance("b")]);
-    await settled();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a", "b"]);
-    assert.equal(asked.length, 0);
-    following[Symbol.dispose]();
-    await settled();
-  });
-
-  test("cachedRegistry().follow() serves nothing beyond its end, however still the watch is", async () => {
-    const { cache, script, instance, now } = stage();
-    const { watch, give } = driven();
-    script.watch = watch;
-    using _ = cache.follow(SERVICE);
-    await settled();
-    give([instance("a", 10_000), instance("b", 20_000)]);
-    await settled();
-    now.pass(10_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["b"]);
-    now.pass(10_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), []);
-  });
-
-  test("cachedRegistry().follow() asks in the old way until the first answer, and while the watch is broken", async () => {
-    const { cache, script, instance, now, asked } = stage();
-    const first = driven();
-    script.watch = first.watch;
-    script.resolve = () => Promise.resolve([instance("asked")]);
-    using timers = heldTimers();
-    using _ = cache.follow(SERVICE);
-    await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["asked"]);
-    first.give([instance("told")]);
-    await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told"]);
-    first.fail(unreachable());
-    await timers.settle();
-    now.pass(6_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["asked"]);
-    assert.equal(asked.length, 2);
-    const second = driven();
-    script.watch = second.watch;
-    timers.fire(500);
-    await timers.settle();
-    second.give([instance("told again")]);
-    await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told again"]);
-    now.pass(6_000);
-    assert.equal(asked.length, 2);
-  });
-
-  test("cachedRegistry().follow() waits longer and longer for a watch that goes on failing", async () => {
-    const { cache, watched } = stage();
-    using timers = heldTimers();
-    const following = cache.follow(SERVICE);
-    for (const ms of [500, 1_000, 2_000, 4_000, 5_000, 5_000]) {
-      await timers.settle();
-      assert.deepEqual(timers.waits(), [ms]);
-      timers.fire();
-    }
-    await timers.settle();
-    following[Symbol.dispose]();
-    await timers.settle();
-    assert.deepEqual(timers.waits(), []);
-    assert.equal(watched.length, 7);
-  });
-
-  test("cachedRegistry().follow() ends the watch, and starts none again, when it is disposed", async () => {
-    const { cache, script, watched } = stage();
-    const { watch } = driven();
-    script.watch = watch;
-    using timers = heldTimers();
-    const following = cache.follow(SERVICE);
-    await timers.settle();
-    following[Symbol.dispose]();
-    await timers.settle();
-    assert.equal(watched[0]!.aborted, true);
-    assert.equal(watched.length, 1);
-    assert.deepEqual(timers.waits(), []);
-  });
-
-  test("cachedRegistry().follow() of one program ends without ending that of another", async () => {
-    const { cache, script, instance, asked, now } = stage();
-    const [one, two] = [driven(), driven()];
-    script.watch = one.watch;
-    const first = cache.follow(SERVICE);
-    await settled();
-    script.watch = two.watch;
-    const second = cache.follow(SERVICE);
-    await settled();
-    const a = instance("a");
-    one.give([a]);
-    two.give([a]);
-    await settled();
-    first[Symbol.dispose]();
-    await settled();
-    now.pass(6_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
-    assert.equal(asked.length, 0);
-    second[Symbol.dispose]();
-    await settled();
-    script.resolve = () => Promise.resolve([instance("b")]);
-    now.pass(6_000);
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["b"]);
-  });
-
-  test("cachedRegistry().follow() follows a real registry", async () => {
-    const { verified, recordOf, orders, now } = await rig();
-    const registry = memoryRegistry({ now });
-    const cache = cachedRegistry(verified(registry), { now });
-    await registry.register(await recordOf(orders, { instance: "a" }));
-    using _ = cache.follow(SERVICE);
-    await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a"), "the first");
-    const lease = await registry.register(await recordOf(orders, { instance: "b" }));
-    await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a,b"), "the second");
-    await lease[Symbol.asyncDispose]();
-    await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a"), "the end of the second");
-  });
-});
-
-/** Lets everything go on that needs no time. */
-async function settled(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise((done) => setTimeout(done, 0));
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!await holds()) await settled();
-}

@@ -1,7 +1,7 @@
 // The registry in Deno's own store, which Deno has only with a flag: without it, one test runs this file with it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { denoKvRegistry, signRecord } from "../../src/registry/mod.ts";
+import { type DenoKvLike, denoKvRegistry, signRecord } from "../../src/registry/mod.ts";
 import { DOMAIN, world } from "../auth/_world.ts";
 import { assertSame, ORDERS, realClock, refused, registryConformance, watch } from "./_conformance.ts";
 
@@ -22,7 +22,7 @@ else {
 function testRegistry(): void {
   registryConformance("denoKvRegistry()", async ({ now }) => {
     const kv = await Deno.openKv(":memory:");
-    return { registry: denoKvRegistry(kv, { now }), [Symbol.asyncDispose]: async () => kv.close() };
+    return { registry: denoKvRegistry(kv, { now }), [Symbol.asyncDispose]: () => Promise.resolve(kv.close()) };
   }, { expires: "clock", list: true });
 
   test("denoKvRegistry() keeps namespaces apart", async () => {
@@ -93,6 +93,66 @@ function testRegistry(): void {
     assert.deepEqual(await registry.resolve(A), [newer]);
   });
 
+  test("register() gives a lease that leaves what comes in its record's place meanwhile", async () => {
+    using kv = await Deno.openKv(":memory:");
+    const registry = denoKvRegistry(kv);
+    const newer = await sign("one", { sequence: 2 });
+    const meanwhile = { run: () => Promise.resolve() };
+    const slow = denoKvRegistry(storeOf(kv, {
+      async get(key) {
+        const entry = await kv.get([...key]);
+        await meanwhile.run();
+        return entry;
+      },
+    }));
+    const lease = await slow.register(await sign("one", { sequence: 1 }));
+    meanwhile.run = async () => void await registry.register(newer);
+    await lease[Symbol.asyncDispose]();
+    assert.deepEqual(await registry.resolve(A), [newer]);
+  });
+
+  test("watch() tells of an instance that no longer serves the service", async () => {
+    using kv = await Deno.openKv(":memory:");
+    const registry = denoKvRegistry(kv);
+    const record = await sign("one", { services: [A, "b.v1"] });
+    await registry.register(record);
+    await using watching = watch(registry, "b.v1");
+    await watching.until([record]);
+    await registry.register(await sign("one", { sequence: 2 }));
+    await watching.until([]);
+  });
+
+  test("watch() ends what it reads from as soon as its signal aborts, or nobody reads on", async () => {
+    using kv = await Deno.openKv(":memory:");
+    const ended: string[] = [];
+    const registry = denoKvRegistry(storeOf(kv, {
+      watch: () =>
+        new ReadableStream({ start: (changes) => changes.enqueue([]), cancel: () => void ended.push("a stream") }),
+    }));
+    const ending = new AbortController();
+    const aborted = registry.watch(A, { signal: ending.signal })[Symbol.asyncIterator]();
+    await aborted.next();
+    const next = aborted.next();
+    ending.abort();
+    assert.equal(ended.length, 1);
+    assert.equal((await next).done, true);
+    for await (const _ of registry.watch(A)) break;
+    assert.equal(ended.length, 2);
+  });
+
+  test("resolve() takes no more than 16384 records", async () => {
+    using kv = await Deno.openKv(":memory:");
+    let count = 16_384;
+    const registry = denoKvRegistry(storeOf(kv, {
+      async *list() {
+        for (let i = 0; i < count; i++) yield await Promise.resolve({ value: "x", versionstamp: "0" });
+      },
+    }));
+    assert.deepEqual(await registry.resolve(A), []);
+    count++;
+    await refused(registry.resolve(A), "too_many");
+  });
+
   test("resolve() gives more records than the store gives at once", async () => {
     using kv = await Deno.openKv(":memory:");
     const registry = denoKvRegistry(kv);
@@ -131,6 +191,18 @@ function testRegistry(): void {
   });
 }
 
+/** A store that does something otherwise. */
+function storeOf(kv: Deno.Kv, otherwise: Partial<DenoKvLike>): DenoKvLike {
+  const store: DenoKvLike = kv;
+  return {
+    get: (key) => store.get(key),
+    list: (selector, options) => store.list(selector, options),
+    atomic: () => store.atomic(),
+    watch: (keys) => store.watch(keys),
+    ...otherwise,
+  };
+}
+
 async function registerElsewhere(path: string, record: string): Promise<void> {
   const registry = new URL("../../src/registry/mod.ts", import.meta.url);
   const program = `
@@ -143,9 +215,16 @@ async function registerElsewhere(path: string, record: string): Promise<void> {
   assert.equal(code, 0, new TextDecoder().decode(stderr));
 }
 
-async function sign(instance: string, { sequence = 1, namespace = "default" } = {}): Promise<string> {
+async function sign(
+  instance: string,
+  { sequence = 1, namespace = "default", services = [A] } = {},
+): Promise<string> {
   const { join } = await world(DOMAIN, realClock);
-  const orders = await join(ORDERS, { serves: [A] });
-  const description = { services: { [A]: "" }, endpoints: [`https://orders.${DOMAIN}`], instance, namespace };
-  return await signRecord(orders, description, { sequence, lifetimeMs: 60_000 });
+  const orders = await join(ORDERS, { serves: [A, "b.v1"] });
+  return await signRecord(orders, {
+    services: Object.fromEntries(services.map((service) => [service, ""])),
+    endpoints: [`https://orders.${DOMAIN}`],
+    instance,
+    namespace,
+  }, { sequence, lifetimeMs: 60_000 });
 }

@@ -35,6 +35,30 @@ test("watch() gives up when its answer breaks off again and again", async () => 
   assert.equal(paths().filter((path) => path === "watch").length, 7);
 });
 
+test("watch() ends when its signal aborts, whatever it waits for", async () => {
+  for (const stuck of ["probe", "auth/authenticate", "kv/range", "watch"]) {
+    let reach = () => {};
+    const reached = new Promise<void>((resolve) => reach = resolve);
+    const { registry } = lyingEtcd({
+      "kv/range": range,
+      [stuck]: ({ token }) => {
+        if (stuck === "kv/range" && !token) return undefined;
+        reach();
+        return new Promise(() => {});
+      },
+    });
+    const watching = watch(registry, A);
+    if (stuck === "watch") await watching.until(["one"]);
+    const waits = await hurried(async () => {
+      const ended = watching.ends(() => {});
+      await reached;
+      watching.abort();
+      await ended;
+    });
+    assert.ok(!waits.includes(100));
+  }
+});
+
 test("watch() fails at once when it cannot begin", async () => {
   const { registry, calls } = lyingEtcd({ "kv/range": ({ token }) => token && failing(503, 14) });
   await using watching = watch(registry, A);
@@ -66,18 +90,21 @@ test("watch() reads everything again from an etcd that was set back", async () =
 });
 
 test("watch() reads everything again when the changes are forgotten", async () => {
-  let reads = 0;
-  const { registry } = lyingEtcd({
-    "kv/range": ({ token }) => token && { header: header(reads++ ? 50 : 5), kvs: [kv("a", `read ${reads}`)] },
-    watch: ({ message }) => {
-      const { start_revision } = message.create_request as { start_revision: string };
-      const end = start_revision === "6" ? [{ header: {}, canceled: true, compact_revision: "40" }] : [];
-      return watchStream([{ ...CREATED, header: header(50) }, ...end]);
-    },
-  });
-  await using watching = watch(registry, A);
-  await watching.until(["read 1"]);
-  await watching.until(["read 2"]);
+  const forgotten = { header: {}, canceled: true, compact_revision: "40" };
+  const created = { header: header(50), created: true };
+  for (const answer of [[created, forgotten], [forgotten], [{ ...created, ...forgotten }]]) {
+    let reads = 0;
+    const { registry } = lyingEtcd({
+      "kv/range": ({ token }) => token && { header: header(reads++ ? 50 : 5), kvs: [kv("a", `read ${reads}`)] },
+      watch: ({ message }) => {
+        const { start_revision } = message.create_request as { start_revision: string };
+        return watchStream(start_revision === "6" ? answer : [created]);
+      },
+    });
+    await using watching = watch(registry, A);
+    await watching.until(["read 1"]);
+    await watching.until(["read 2"]);
+  }
 });
 
 test("watch() asks for another token when its own does not count any more", async () => {
@@ -95,10 +122,11 @@ test("watch() asks for another token when its own does not count any more", asyn
 test("watch() fails when the user may not watch", async () => {
   const reason = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
   const canceled = { header: header(5), created: true, canceled: true, cancel_reason: reason };
-  const { registry } = lyingEtcd({ "kv/range": range, watch: () => watchStream([canceled]) });
+  const { registry, paths } = lyingEtcd({ "kv/range": range, watch: () => watchStream([canceled]) });
   await using watching = watch(registry, A);
   await watching.until(["one"]);
   await refused(watching.next(), "refused");
+  assert.equal(paths().filter((path) => path === "watch").length, 1);
 });
 
 test("watch() reads no message to its end that has none, and not more records than anybody does", async () => {
@@ -120,11 +148,8 @@ test("watch() begins anew after a minute, and loses nothing", async () => {
   const etcd = lyingEtcd({
     "kv/range": range,
     watch: ({ init }) => {
-      const answer = watchStream(
-        watches++ ? [CREATED, { header: header(6), events: [put("b", "two", 6)] }] : [CREATED],
-      );
-      init.signal!.addEventListener("abort", () => answer.body!.cancel().catch(() => {}));
-      return answer;
+      const more = watches++ ? [{ header: header(6), events: [put("b", "two", 6)] }] : [];
+      return watchStream([CREATED, ...more], { breaksOn: init.signal! });
     },
   });
   const waits = await hurried(async () => {
@@ -133,5 +158,81 @@ test("watch() begins anew after a minute, and loses nothing", async () => {
     await watching.until(["one", "two"]);
   });
   assert.ok(waits.includes(60_000));
-  assert.equal(etcd.calls.filter(({ path }) => path === "watch").length, 2);
+  assert.ok(!waits.includes(100), "It took the minute for a failure");
+  assert.equal(watches, 2);
+});
+
+test("watch() goes on for as long as there is something new each time", async () => {
+  let watches = 0;
+  const { registry } = lyingEtcd({
+    "kv/range": range,
+    watch: () => {
+      const revision = 6 + watches++;
+      return watchStream([CREATED, { header: header(revision), events: [put("b", `${revision}`, revision)] }], {
+        ends: true,
+      });
+    },
+  });
+  await using watching = watch(registry, A);
+  await hurried(() => watching.until(["one", "20"]));
+});
+
+test("watch() asks again for a change of which only a part came", async () => {
+  const part = { header: header(8), fragment: true, events: [put("b", "two", 8)] };
+  const whole = { header: header(8), events: [put("b", "two", 8), put("c", "three", 8)] };
+  const asked: string[] = [];
+  const { registry } = lyingEtcd({
+    "kv/range": range,
+    watch: ({ message }) => {
+      asked.push((message.create_request as { start_revision: string }).start_revision);
+      return asked.length === 1 ? watchStream([CREATED, part], { ends: true }) : watchStream([CREATED, whole]);
+    },
+  });
+  await using watching = watch(registry, A);
+  await hurried(() => watching.until(["one", "two", "three"]));
+  assert.deepEqual(asked, ["6", "6"]);
+});
+
+test("watch() begins again when etcd ends it without a reason that it knows", async () => {
+  let watches = 0;
+  const { registry } = lyingEtcd({
+    "kv/range": range,
+    watch: () => {
+      const more = watches++ ? { header: header(6), events: [put("b", "two", 6)] } : { header: {}, canceled: true };
+      return watchStream([CREATED, more]);
+    },
+  });
+  await using watching = watch(registry, A);
+  const waits = await hurried(() => watching.until(["one", "two"]));
+  assert.ok(waits.includes(100), "It waited for the minute to be over");
+});
+
+test("watch() leaves out what is too long for a record", async () => {
+  const events = [put("b", "x".repeat(8_193), 6), put("c", "three", 6)];
+  const { registry } = lyingEtcd({
+    "kv/range": range,
+    watch: () => watchStream([CREATED, { header: header(6), events }]),
+  });
+  await using watching = watch(registry, A);
+  await watching.until(["one", "three"]);
+});
+
+test("watch() ends without an error when its signal aborts, and lets go of what it read", async () => {
+  const signals: AbortSignal[] = [];
+  const { registry, calls } = lyingEtcd({
+    "kv/range": range,
+    watch: ({ init }) => {
+      signals.push(init.signal!);
+      return watchStream([CREATED]);
+    },
+  });
+  const watching = watch(registry, A);
+  await watching.until(["one"]);
+  await watching.ends(() => watching.abort());
+  assert.ok(signals.every(({ aborted }) => aborted));
+
+  const before = calls.length;
+  const iterator = registry.watch(A, { signal: AbortSignal.abort() })[Symbol.asyncIterator]();
+  assert.equal((await iterator.next()).done, true);
+  assert.equal(calls.length, before);
 });

@@ -7,6 +7,7 @@ import { natsRegistry, type Registry, signRecord } from "../../src/registry/mod.
 import { mustCome } from "../_patience.ts";
 import { DOMAIN, world } from "../auth/_world.ts";
 import { BUCKET, findNats, launchNats, type NatsServer, type NatsUser } from "../servers/nats.ts";
+import { fakeBucket, fakeConnection } from "./_fake_nats.ts";
 import { assertSame, ORDERS, realClock, refused, registryConformance, watch } from "./_conformance.ts";
 
 const { path = "", skip } = await findNats();
@@ -111,6 +112,24 @@ test("natsRegistry() is unreachable in time when its server is gone", { skip }, 
     refused(Promise.resolve(lease[Symbol.asyncDispose]()), "unreachable"),
   ]);
   assert.ok(performance.now() - startMs < 8_000);
+});
+
+test("natsRegistry() waits 5 s at most for a client that never answers", async () => {
+  const [connection, bucket] = [fakeConnection(), fakeBucket()];
+  const registry = natsRegistry(connection, bucket);
+  const record = await sign("one");
+  const lease = await registry.register(record);
+  bucket.before = () => new Promise(() => {});
+  const startMs = performance.now();
+  await Promise.all([
+    refused(registry.resolve(A), "unreachable"),
+    refused(registry.list(), "unreachable"),
+    refused(registry.register(record), "unreachable"),
+    refused(watch(registry, A).next(), "unreachable"),
+    refused(Promise.resolve(lease[Symbol.asyncDispose]()), "unreachable"),
+  ]);
+  assert.ok(performance.now() - startMs < 8_000);
+  assert.equal(connection.followers, 0);
 });
 
 test("natsRegistry() is unreachable when its connection was closed", { skip }, async () => {

@@ -13,42 +13,17 @@ registryConformance("natsRegistry() over a bucket in memory", ({ now }) => {
   return Promise.resolve({ ...rig, [Symbol.asyncDispose]: () => Promise.resolve(assertEnded(rig)) });
 }, { expires: "clock", list: true });
 
-test("natsRegistry() refuses a connection to a server that lets in everybody", () => {
-  for (const info of [{}, { auth_required: false }, { tls_required: true }]) {
-    assert.throws(() => natsRegistry(Object.assign(fakeConnection(), { info }), fakeBucket()), { reason: "insecure" });
-  }
-});
-
-test("natsRegistry() refuses a connection that may go on to a server without TLS", () => {
-  const cases: [urls: string[], tls: boolean | undefined, isSecure: boolean][] = [
-    [["wss://a"], undefined, true],
-    [["WSS://a", "wss://b"], false, true],
-    [["ws://a"], undefined, false],
-    [["ws://a"], true, false],
-    [["wss://a", "ws://b"], true, false],
-    [["nats://a"], undefined, false],
-    [["nats://a"], false, false],
-    [["nats://a", "tls://b", "c:4222"], true, true],
-    [["tls://a"], undefined, false],
-  ];
-  for (const [urls, tls, isSecure] of cases) {
-    const info = { auth_required: true, ...tls === undefined ? {} : { tls_required: tls } };
-    const make = () => natsRegistry(Object.assign(fakeConnection(), { urls, info }), fakeBucket());
-    if (isSecure) make();
-    else assert.throws(make, { name: "RegistryError", reason: "insecure" }, `${urls} ${tls}`);
-  }
-});
-
 test("natsRegistry() refuses at its next use a server that turned out to let in everybody", async () => {
   const { registry, connection, bucket, sign } = rigOf();
-  const lease = await registry.register(await sign());
+  const record = await sign();
+  const lease = await registry.register(record);
   connection.info = {};
   await refused(registry.resolve(A), "insecure");
   await refused(registry.list(), "insecure");
   await refused(registry.register(await sign({ sequence: 2 })), "insecure");
   await refused(watch(registry, A).next(), "insecure");
   await refused(Promise.resolve(lease[Symbol.asyncDispose]()), "insecure");
-  assert.equal(bucket.entries.size, 1);
+  assert.deepEqual([...bucket.entries.values()].map(({ value }) => new TextDecoder().decode(value)), [record]);
 });
 
 test("natsRegistry() waits with its judgement until there is a connection", async () => {
@@ -134,6 +109,27 @@ test("register() is not kept from registering by what is no record of its instan
   assert.deepEqual(await registry.resolve(A), [later]);
 });
 
+test("register() takes its instance out of the services it has left, and nothing else", async () => {
+  for (const later of [{ sequence: 3 }, { sequence: 1, instance: "two" }]) {
+    const { registry, bucket, sign } = rigOf();
+    await registry.register(await sign({ services: [A, "b.v1"] }));
+    const keyOfB = [...bucket.entries.keys()].find((key) => key.includes(".b.v1."))!;
+    const foreign = await sign({ ...later, services: ["b.v1"] });
+    once(bucket, "write", () => void bucket.write(keyOfB, foreign));
+    await registry.register(await sign({ sequence: 2 }));
+    assert.deepEqual(await registry.resolve("b.v1"), [foreign]);
+  }
+});
+
+test("register() gives a lease that leaves what was written since", async () => {
+  const { registry, sign } = rigOf();
+  const lease = await registry.register(await sign({ sequence: 1 }));
+  const newer = await sign({ sequence: 2 });
+  await registry.register(newer);
+  await lease[Symbol.asyncDispose]();
+  assert.deepEqual(await registry.resolve(A), [newer]);
+});
+
 test("natsRegistry() says what NATS does not allow, and what does not fit", async () => {
   const cases = [
     [Object.assign(new Error(), { name: "PermissionViolationError" }), "refused"],
@@ -177,15 +173,48 @@ test("resolve() takes nothing for all there is when the connection is lost meanw
   }
 });
 
-test("resolve() ends when its signal aborts", async () => {
+test("resolve() ends a reading that stops when the connection is lost", async () => {
+  const rig = rigOf();
+  rig.bucket.isStuck = true;
+  const reading = rig.registry.resolve(A);
+  await macrotask();
+  rig.connection.happens("disconnect");
+  await assert.rejects(reading, { reason: "unreachable", message: /connection to NATS was lost/ });
+  assertEnded(rig);
+});
+
+test("resolve() ends when its signal aborts, also what comes too late", async () => {
   const rig = rigOf();
   const ending = new AbortController();
   once(rig.bucket, "history", () => {
     ending.abort();
-    return new Promise((resolve) => setTimeout(resolve));
+    return macrotask();
   });
   await refused(rig.registry.resolve(A, { signal: ending.signal }), "unreachable");
   await refused(rig.registry.resolve(A, { signal: AbortSignal.abort() }), "unreachable");
+  await macrotask();
+  assertEnded(rig);
+});
+
+test("watch() asks for nothing when its signal has aborted already", async () => {
+  const { registry, bucket } = rigOf();
+  const asked: string[] = [];
+  bucket.before = (what) => void asked.push(what);
+  for await (const _ of registry.watch(A, { signal: AbortSignal.abort() })) assert.fail("It gave something");
+  assert.deepEqual(asked, []);
+});
+
+test("watch() does not tell of a record that was only written again", async () => {
+  const { registry, sign } = rigOf();
+  const [one, two] = [await sign({ instance: "one" }), await sign({ instance: "two" })];
+  await registry.register(one);
+  await using watching = watch(registry, A);
+  await watching.next();
+  const next = watching.next();
+  await registry.register(one);
+  await macrotask();
+  await registry.register(two);
+  assertSame(await next, [one, two]);
 });
 
 test("resolve() takes no more than 16384 records", async () => {
@@ -268,6 +297,7 @@ interface Signing {
   readonly instance?: string;
   readonly sequence?: number;
   readonly namespace?: string;
+  readonly services?: readonly string[];
 }
 
 interface Rig {
@@ -285,11 +315,20 @@ function rigOf(options: NatsRegistryOptions = {}): Rig {
   return { registry, connection, bucket, now, sign: (signing) => signed(now, signing) };
 }
 
-async function signed(now: () => number, { instance = "one", sequence = 1, namespace = "default" }: Signing = {}) {
-  const orders = await (await world()).join(ORDERS, { serves: [A] });
-  const description = { services: { [A]: "" }, endpoints: [`https://orders.${DOMAIN}`], instance, namespace };
-  return await signRecord(orders, description, { sequence, lifetimeMs: 60_000, nowMs: now() });
+async function signed(
+  now: () => number,
+  { instance = "one", sequence = 1, namespace = "default", services = [A] }: Signing = {},
+): Promise<string> {
+  const orders = await (await world()).join(ORDERS, { serves: [A, "b.v1"] });
+  return await signRecord(orders, {
+    services: Object.fromEntries(services.map((service) => [service, ""])),
+    endpoints: [`https://orders.${DOMAIN}`],
+    instance,
+    namespace,
+  }, { sequence, lifetimeMs: 60_000, nowMs: now() });
 }
+
+const macrotask = () => new Promise<void>((resolve) => setTimeout(resolve));
 
 /** Does something before the next time that something happens. */
 function once(bucket: FakeBucket, what: string, run: () => void | Promise<void>): void {

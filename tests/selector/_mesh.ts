@@ -47,6 +47,8 @@ export interface Mesh extends World {
   remove(id: string): void;
   transport(options?: Partial<BalancedTransportOptions>): BalancedTransport;
   client(options?: Partial<BalancedTransportOptions>): ShopClient;
+  /** A client that has read the registry, so that its calls wait for nothing but instances. */
+  ready(options?: Partial<BalancedTransportOptions>): Promise<ShopClient>;
 }
 
 export type ShopClient = ReturnType<typeof createClient<typeof Shop extends Service<infer Methods> ? Methods : never>>;
@@ -60,6 +62,7 @@ export async function mesh(...ids: readonly string[]): Promise<Mesh> {
   const behaviours = new Map<string, Behaviour>();
   const [attempts, calls, connected]: [string[], Call[], string[]] = [[], [], []];
   let sequence = 0;
+  let isWarming = false;
   const made: Mesh = {
     ...own,
     web,
@@ -84,6 +87,7 @@ export async function mesh(...ids: readonly string[]): Promise<Mesh> {
         connect(endpoint, _prover, { id }) {
           connected.push(endpoint);
           return async (call) => {
+            if (isWarming) return { message: call.message };
             attempts.push(id);
             calls.push(call);
             return await behaviours.get(id)?.(call) ?? { message: call.message };
@@ -92,6 +96,13 @@ export async function mesh(...ids: readonly string[]): Promise<Mesh> {
         ...options,
       }),
     client: (options) => createClient(Shop, made.transport(options)),
+    async ready(options) {
+      const client = made.client(options);
+      isWarming = true;
+      await client.look({ item: "nothing" });
+      isWarming = false;
+      return client;
+    },
   };
   for (const id of ids) await made.add(id);
   return made;
@@ -160,7 +171,7 @@ export interface HeldTime extends Disposable {
   readonly timers: number;
   /** Lets everything go on that needs no time. */
   settle(): Promise<void>;
-  /** Lets time pass, timer by timer. */
+  /** Lets time pass, from one timer's moment to the next. */
   pass(ms: number): Promise<void>;
 }
 
@@ -168,14 +179,18 @@ export function heldTime(): HeldTime {
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   const now = performance.now;
   const timers = new Map<number, { readonly run: () => void; readonly atMs: number }>();
-  let count = 0;
-  let nowMs = 1_000_000;
+  let count = 2 ** 40;
+  let nowMs = Math.ceil(performance.now());
   const settle = async () => {
     for (let i = 0; i < 3; i++) await new Promise((done) => set(done, 0));
   };
   Object.assign(globalThis, {
-    setTimeout: (run: () => void, ms = 0) => (timers.set(++count, { run, atMs: nowMs + ms }), count),
-    clearTimeout: (id: number) => void timers.delete(id),
+    setTimeout(run: () => void, ms = 0) {
+      if (ms <= 0) return set(run, 0); // needs no time
+      timers.set(++count, { run, atMs: nowMs + ms });
+      return count;
+    },
+    clearTimeout: (id: number) => timers.delete(id) || clear(id),
   });
   performance.now = () => nowMs;
   return {
@@ -187,11 +202,12 @@ export function heldTime(): HeldTime {
       const endMs = nowMs + ms;
       for (;;) {
         await settle();
-        const [next] = [...timers].filter(([, { atMs }]) => atMs <= endMs).sort((a, b) => a[1].atMs - b[1].atMs);
-        if (!next) break;
-        timers.delete(next[0]);
-        nowMs = Math.max(nowMs, next[1].atMs);
-        next[1].run();
+        const nextMs = Math.min(...[...timers.values()].map(({ atMs }) => atMs));
+        if (nextMs > endMs) break;
+        nowMs = Math.max(nowMs, nextMs);
+        for (const [id, { run, atMs }] of [...timers]) {
+          if (atMs <= nextMs && timers.delete(id)) run();
+        }
       }
       nowMs = endMs;
     },
@@ -209,12 +225,17 @@ export interface Outcome {
 }
 
 /** Watches a call without waiting for it. */
-export function watching(promise: Promise<unknown>): { readonly outcome: Outcome | undefined } {
+export function watching(
+  promise: Promise<unknown>,
+): { readonly outcome: Outcome | undefined; readonly pending: boolean } {
   let outcome: Outcome | undefined;
   promise.then((value) => outcome = { value }, (error) => outcome = { error });
   return {
     get outcome() {
       return outcome;
+    },
+    get pending() {
+      return outcome === undefined;
     },
   };
 }

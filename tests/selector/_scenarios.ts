@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { createTrust } from "../../src/auth/mod.ts";
 import { cachedRegistry, registryService, remoteRegistry, verifiedRegistry } from "../../src/registry/mod.ts";
-import { createServer, RpcError, type Transport } from "../../src/rpc/mod.ts";
+import { createServer, RpcError } from "../../src/rpc/mod.ts";
 import { rogueRegistry } from "./_rogue_registry.ts";
 import { DOMAIN, type MeshOptions, ORDERS, type SimulatedMesh, simulatedMesh } from "./_simulated_mesh.ts";
 import type { Machine } from "./_simulated_network.ts";
-import { type Simulation, simulate } from "./_virtual_time.ts";
+import { simulate, type Simulation } from "./_virtual_time.ts";
 
 /** How large a mesh is. */
 export type Size = Pick<MeshOptions, "instances" | "clients">;
@@ -17,7 +17,7 @@ export function churn(seed: number, size: Size): Promise<void> {
     const { now, sleep } = simulation;
     const mesh = await simulatedMesh(simulation, size);
     mesh.start();
-    await churning(mesh, size, 120_000);
+    await churning(mesh, size, 90_000);
     const diedAtMs = now();
     await sleep(LEASE_MS);
     const met = mesh.network.sightings.metDead.size;
@@ -63,8 +63,8 @@ export function partition(seed: number, size: Size, { cut, lastsMs, ...who }: Pa
     const holdUntilMs = Math.min(cutAtMs + LEASE_MS * 2 / 3 - 5_000, healedAtMs);
     assert.deepEqual(mesh.lost.filter(({ beganAtMs }) => beganAtMs < holdUntilMs), [], "lost while the records held");
     assert.deepEqual(mesh.lost.filter(({ beganAtMs }) => beganAtMs > healedAtMs + LEASE_MS), [], "lost a lease later");
-    const slow = mesh.slowest(cutAtMs, holdUntilMs);
-    assert.ok(slow.share < 0.1, `${Math.round(slow.share * 100)} % of the calls waited for a registry that was cut off`);
+    const slow = mesh.slowShare(cutAtMs, holdUntilMs);
+    assert.ok(slow < 0.1, `${Math.round(slow * 100)} % of the calls waited for a registry that was cut off`);
   });
 }
 
@@ -77,7 +77,7 @@ export function skew(seed: number, size: Size, skewMs: number): Promise<void> {
     const unseen: string[] = [];
     const watchers = await Promise.all([-skewMs, 0, skewMs].map((offMs) => observer(mesh, () => now() + offMs)));
     await sleep(10_000);
-    for (let second = 0; second < 120; second++) {
+    for (let second = 0; second < 90; second++) {
       await sleep(1_000);
       for (const { seen, offMs } of watchers.map((see, i) => ({ seen: see(), offMs: (i - 1) * skewMs }))) {
         const names = await seen;
@@ -88,7 +88,7 @@ export function skew(seed: number, size: Size, skewMs: number): Promise<void> {
     await mesh.stop();
     assertNothingForbidden(mesh);
     assert.deepEqual(mesh.lost, [], "calls were lost");
-    assert.deepEqual(unseen, [], "instances that were there were not seen");
+    assert.deepEqual(unseen.slice(0, 3), [], "instances that were there were not seen");
   });
 }
 
@@ -113,7 +113,7 @@ export function rogue(seed: number, size: Size): Promise<void> {
     const mesh = await simulatedMesh(simulation, { ...size, reading: lying.over });
     await lying.forge(mesh, Math.ceil(size.instances / 9));
     mesh.start();
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 9; i++) {
       await simulation.sleep(10_000);
       await lying.remember(mesh);
     }
@@ -164,7 +164,7 @@ export function everything(seed: number, size: Size): Promise<void> {
     });
     await lying.forge(mesh, Math.ceil(size.instances / 9));
     mesh.start();
-    await sleep(12_000);
+    await sleep(10_000);
     const cut: readonly Machine[] = [
       ...chance.some(mesh.clients, size.clients / 2),
       ...chance.some([...mesh.instances], size.instances / 10),
@@ -172,11 +172,11 @@ export function everything(seed: number, size: Size): Promise<void> {
     for (const machine of cut) machine.cut = chance.pick(["refused", "silent"]);
     await sleep(5_000);
     for (const machine of cut) machine.cut = undefined;
-    await sleep(10_000);
+    await sleep(5_000);
     assert.deepEqual(mesh.lost, [], "calls were lost while the registry was cut off");
-    await rolling(mesh, chance.some([...mesh.instances], size.instances / 10), size.instances / 20);
+    await rolling(mesh, chance.some([...mesh.instances], size.instances / 20), size.instances / 20);
     assert.deepEqual(mesh.lost, [], "calls were lost in a drained deploy");
-    await churning(mesh, size, 10_000);
+    await churning(mesh, size, 5_000);
     await mesh.stop();
     assertNothingForbidden(mesh);
   });
@@ -195,11 +195,13 @@ function assertNothingForbidden({ network: { sightings }, calls }: SimulatedMesh
 async function rolling(mesh: SimulatedMesh, old: SimulatedInstances, atOnce: number): Promise<void> {
   const { chance, sleep } = mesh.simulation;
   for (let i = 0; i < old.length; i += atOnce) {
-    await Promise.all(old.slice(i, i + atOnce).map(async (instance) => {
-      await sleep(chance.between(1, 1_000));
-      await mesh.launch();
-      await mesh.drain(instance);
-    }));
+    await Promise.all(
+      old.slice(i, i + atOnce).map(async (instance) => {
+        await sleep(chance.between(1, 1_000));
+        await mesh.launch();
+        await mesh.drain(instance);
+      }),
+    );
   }
 }
 
@@ -218,7 +220,9 @@ async function churning(mesh: SimulatedMesh, { instances }: Size, lastsMs: numbe
       await mesh.launch();
       continue;
     }
-    const instance = chance.pick([...mesh.instances]);
+    // Rather one that is answering a call: who dies then leaves a caller who cannot know what was done.
+    const busy = [...mesh.instances].filter(({ listener }) => listener.inFlight > 0);
+    const instance = chance.pick(busy.length > 0 ? busy : [...mesh.instances]);
     if (chance.happens(30)) ending.push(mesh.drain(instance));
     else mesh.crash(instance, chance.happens(80) ? "refusing" : "silent");
   }
@@ -235,32 +239,27 @@ async function observer({ authority, store, network }: SimulatedMesh, now: () =>
 
 /** The registry's own service in front of a store, called by machines that are who they are. */
 function served({ sleep, chance }: Simulation): NonNullable<MeshOptions["serving"]> {
-  return (store) => {
+  const cutOff = () => new RpcError("unavailable", "The registry is cut off", { received: true });
+  return (store, trust) => {
     let caller: Machine | undefined;
-    let server: ReturnType<typeof createServer> | undefined;
-    const start = async (authority: Parameters<typeof createTrust>[0]) => {
-      const trust = await createTrust(authority);
-      const guard = {
-        start() {},
-        admit: () => ({ caller: { id: caller!.identity.id, roles: [], attributes: {} } }),
-      };
-      return createServer(registryService(store, { trust }), { guard, log: () => {} });
+    const guard = {
+      start() {},
+      admit: () => ({ caller: { id: caller!.identity.id, roles: [], attributes: {} } }),
     };
-    const trusting = store as typeof store & { readonly bundles?: Parameters<typeof createTrust>[0] };
+    const server = createServer(registryService(store, { trust }), { guard, log: () => {} });
     return (machine) => {
-      const transport: Transport = async (call) => {
-        server ??= await start(trusting.bundles!);
+      const pass = async (timeoutMs: number) => {
         await sleep(chance.between(1, 20));
-        if (machine.cut === "silent") await sleep(call.timeoutMs);
-        if (machine.cut) throw new RpcError("unavailable", "The registry is cut off", { received: true });
-        caller = machine;
-        const reply = await server.call(call);
-        await sleep(chance.between(1, 20));
-        if (machine.cut === "silent") await sleep(call.timeoutMs);
-        if (machine.cut) throw new RpcError("unavailable", "The registry is cut off", { received: true });
-        return reply;
+        if (machine.cut === "silent") await sleep(timeoutMs);
+        if (machine.cut) throw cutOff();
       };
-      return remoteRegistry(transport);
+      return remoteRegistry(async (call) => {
+        await pass(call.timeoutMs);
+        caller = machine; // the guard is asked before anybody else gets a turn
+        const reply = await server.call(call);
+        await pass(call.timeoutMs);
+        return reply;
+      });
     };
   };
 }

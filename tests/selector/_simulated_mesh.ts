@@ -6,6 +6,7 @@ import {
   generateKey,
   type Identity,
   importIdentity,
+  type Trust,
 } from "../../src/auth/mod.ts";
 import { announce, type Announcement, memoryRegistry, type Registry } from "../../src/registry/mod.ts";
 import { type Client, createClient, rpc, RpcError, type Service, service } from "../../src/rpc/mod.ts";
@@ -49,8 +50,8 @@ export interface MeshOptions {
   readonly sharedKeys?: boolean;
   /** What stands between the records that were registered and everybody who reads them. @default {nothing} */
   readonly reading?: (registry: Registry) => Registry;
-  /** How the store is reached; `memoryRegistry` itself where it is not given. */
-  readonly serving?: (store: Registry) => (machine: Machine) => Registry;
+  /** Serves the store to machines. @default {they read and write it as it is} */
+  readonly serving?: (store: Registry, trust: Trust) => (machine: Machine) => Registry;
 }
 
 /** A server that was started. */
@@ -88,6 +89,8 @@ export interface SimulatedMesh {
   readonly instances: Set<SimulatedInstance>;
   readonly clients: readonly SimulatedClient[];
   readonly lost: Lost[];
+  /** Which share of the calls that began within a time took longer than half a second and were answered. */
+  slowShare(fromMs: number, untilMs: number): number;
   /** How many calls were begun. */
   readonly calls: () => number;
   /** Starts one more instance. */
@@ -107,11 +110,13 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
   const { chance, now, sleep } = simulation;
   const network = simulatedNetwork(simulation);
   const authority = await createAuthority(DOMAIN);
-  const store = memoryRegistry();
+  const store = network.witness(memoryRegistry());
   const { reading = (registry) => registry, serving } = options;
-  const wayOf = serving?.(store) ?? (() => reading(store));
+  const trustAt = (now: () => number) => createTrust({ [DOMAIN]: authority.bundle() }, { now });
+  const wayOf = serving?.(store, await trustAt(now)) ?? (() => reading(store));
   const instances = new Set<SimulatedInstance>();
   const lost: Lost[] = [];
+  const answered: { readonly beganAtMs: number; readonly tookMs: number }[] = [];
   const clockOf = (skewMs = 0) => {
     const offMs = skewMs === 0 ? 0 : chance.between(-skewMs, skewMs);
     return () => now() + offMs;
@@ -148,12 +153,12 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
     const machine: Machine = { name: `c${at}`, now: clockOf(options.clientSkewMs), identity, cut: undefined };
     const transport = balancedTransport(network.link(machine, wayOf(machine)), {
       identity,
-      trust: await createTrust({ [DOMAIN]: authority.bundle() }, { now: machine.now }),
+      trust: await trustAt(machine.now),
       selector: selectorOf(at),
       now: machine.now,
       ...options.refreshMs === undefined ? {} : { refreshMs: options.refreshMs },
       ...at % 4 === 3 ? { hedgeAfterMs: 200 } : {},
-      connect: (endpoint, _, instance) => network.connect(machine, endpoint, instance),
+      connect: (endpoint) => network.connect(machine, endpoint),
     });
     return Object.assign(machine, { transport, orders: createClient(Orders, transport, { timeoutMs: TIMEOUT_MS }) });
   };
@@ -164,6 +169,7 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
     underWay++;
     try {
       await orders[method]({ number });
+      answered.push({ beganAtMs, tookMs: now() - beganAtMs });
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       const { code, message } = error;
@@ -197,6 +203,10 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
     instances,
     clients,
     lost,
+    slowShare(fromMs, untilMs) {
+      const within = answered.filter(({ beganAtMs }) => beganAtMs >= fromMs && beganAtMs < untilMs);
+      return within.filter(({ tookMs }) => tookMs > 500).length / within.length;
+    },
     calls: () => calls,
     launch,
     async drain(instance) {
@@ -207,7 +217,7 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
     crash(instance, state) {
       instances.delete(instance);
       instance.listener.state = state;
-      instance.announcement[Symbol.asyncDispose]().catch(() => {}); // its timers end with it, and nobody hears it
+      void instance.announcement[Symbol.asyncDispose](); // its timers end with it, and nobody hears it
     },
     start() {
       isRunning = true;

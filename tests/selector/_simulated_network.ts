@@ -1,12 +1,6 @@
 // The network of a simulation: delays, cuts, ends of connections, and the one place that sees what really happened.
-import { type Identity } from "../../src/auth/mod.ts";
-import {
-  type Instance,
-  readRecord,
-  type Registry,
-  RegistryError,
-  type RegistryReadOptions,
-} from "../../src/registry/mod.ts";
+import type { Identity } from "../../src/auth/mod.ts";
+import { readRecord, type Registry, RegistryError, type RegistryReadOptions } from "../../src/registry/mod.ts";
 import { type Call, NotSentError, type Reply, RpcError, type Transport } from "../../src/rpc/mod.ts";
 import type { Simulation } from "./_virtual_time.ts";
 
@@ -46,10 +40,12 @@ export interface Sightings {
 export interface Network {
   readonly listeners: Map<string, Listener>;
   readonly sightings: Sightings;
+  /** Notes what is registered in a store. */
+  witness(store: Registry): Registry;
   /** The way of a machine to the registry. */
   link(machine: Machine, registry: Registry): Registry;
   /** The way of a client to an endpoint; what it carries is checked against the truth. */
-  connect(client: Machine, endpoint: string, instance: Instance): Transport;
+  connect(client: Machine, endpoint: string): Transport;
 }
 
 export function simulatedNetwork(simulation: Simulation): Network {
@@ -58,7 +54,17 @@ export function simulatedNetwork(simulation: Simulation): Network {
   return {
     listeners,
     sightings,
-    link: (machine, registry) => link({ simulation, listeners }, machine, registry),
+    witness: (store) => ({
+      ...store,
+      async register(record) {
+        const lease = await store.register(record);
+        const { endpoints, exp } = readRecord(record).claims;
+        const listener = listeners.get(endpoints[0]!);
+        if (listener) listener.publishedUntilMs = exp * 1_000;
+        return lease;
+      },
+    }),
+    link: (machine, registry) => link(simulation, machine, registry),
     connect: (client, endpoint) => (call) => travel({ simulation, listeners, sightings }, client, endpoint, call),
   };
 }
@@ -66,11 +72,12 @@ export function simulatedNetwork(simulation: Simulation): Network {
 interface Ground {
   readonly simulation: Simulation;
   readonly listeners: Map<string, Listener>;
+  readonly sightings: Sightings;
 }
 
 const unreachable = () => new RegistryError("unreachable", "Cannot use the registry: it is cut off");
 
-function link({ simulation, listeners }: Ground, machine: Machine, registry: Registry): Registry {
+function link(simulation: Simulation, machine: Machine, registry: Registry): Registry {
   const delay = () => simulation.sleep(simulation.chance.between(1, 20));
   const reach = async <Value>(run: () => Promise<Value>): Promise<Value> => {
     await delay();
@@ -83,13 +90,7 @@ function link({ simulation, listeners }: Ground, machine: Machine, registry: Reg
   return {
     properties: registry.properties,
     async register(record) {
-      const lease = await reach(async () => {
-        const lease = await registry.register(record);
-        const { endpoints, exp } = readRecord(record).claims;
-        const listener = listeners.get(endpoints[0]!);
-        if (listener) listener.publishedUntilMs = exp * 1_000;
-        return lease;
-      });
+      const lease = await reach(() => registry.register(record));
       return { [Symbol.asyncDispose]: () => reach(async () => await lease[Symbol.asyncDispose]()) };
     },
     resolve: (service, options) => reach(() => registry.resolve(service, options)),
@@ -106,7 +107,7 @@ function link({ simulation, listeners }: Ground, machine: Machine, registry: Reg
 
 /** Takes one call to an endpoint, and notes whether it may go there at all. */
 async function travel(
-  { simulation: { chance, sleep, now }, listeners, sightings }: Ground & { readonly sightings: Sightings },
+  { simulation: { chance, sleep, now }, listeners, sightings }: Ground,
   client: Machine,
   endpoint: string,
   call: Call,

@@ -28,28 +28,33 @@ export function standinCrypto(chance: Chance): Crypto {
     extractable: type === "public",
     bytes,
   });
-  // deno-lint-ignore require-await -- as the real ones, they answer with promises and fail by rejecting
   const subtle = {
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async generateKey() {
       const bytes = chance.fill(new Uint8Array(32));
       return { privateKey: keyOf("private", bytes), publicKey: keyOf("public", bytes) };
     },
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async exportKey(format: string, key: StandinKey) {
       if (format !== "raw" || key.type !== "public") throw new TypeError("The stand-in exports public keys only");
       return key.bytes.slice().buffer;
     },
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async importKey(format: string, bytes: Bytes) {
       if (format !== "raw") throw new TypeError("The stand-in imports public keys only");
       return keyOf("public", bytes.slice());
     },
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async sign(_: unknown, key: StandinKey, message: Bytes) {
       if (key.type !== "private") throw new TypeError("Cannot sign with a public key");
       return checksum(secret, key.bytes, message).buffer;
     },
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async verify(_: unknown, key: StandinKey, signature: Bytes, message: Bytes) {
       const expected = checksum(secret, key.bytes, message);
       return signature.length === expected.length && expected.every((byte, i) => byte === signature[i]);
     },
+    // deno-lint-ignore require-await -- like the real one, it answers with a promise and fails by rejecting
     async digest(_: unknown, message: Bytes) {
       return sha256(message).buffer;
     },

@@ -97,7 +97,7 @@ export async function launchNats(
 }
 
 async function makeBucket(connection: NatsConnection, maxBytes: number): Promise<void> {
-  await new Kvm(connection).create(BUCKET, { history: 1, ttl: 600_000, maxValueSize: 8_192, max_bytes: maxBytes });
+  await new Kvm(connection).create(BUCKET, { history: 1, ttl: 600_000, maxValueSize: 9_216, max_bytes: maxBytes });
   await connection.close();
 }
 

@@ -28,7 +28,7 @@ export interface Feeds extends Disposable {
  * A cursor is the feed's own random name and the number of a change. What does not fit into one answer comes with the
  * next; who asks with a cursor of another feed, or one that is too old, gets everything.
  */
-export function feedsOf(store: Registry): Feeds {
+export function feedsOf(store: Registry, now: () => number): Feeds {
   const feeds = new Map<string, Following>();
   let ended = false;
   const sweep = (nowMs: number) => {
@@ -49,7 +49,7 @@ export function feedsOf(store: Registry): Feeds {
         if (feeds.size >= MAX_FEEDS) {
           throw new RegistryError("too_many", "Cannot read the service: too many others are being read");
         }
-        feed = follow(store, service);
+        feed = follow(store, service, now);
         feeds.set(service, feed);
       }
       feed.askedAtMs = nowMs;
@@ -77,23 +77,23 @@ interface Log {
   /** The number of the last change. */
   version: number;
   /** The records by name, in the order in which they changed. */
-  readonly records: Map<string, { readonly record: string; readonly version: number }>;
-  /** The names of the records in the last snapshot: most of the next one's are the same. */
-  names: ReadonlyMap<string, string | undefined>;
+  readonly records: Map<string, { readonly record: string; readonly version: number; readonly expiresAtMs: number }>;
+  /** What the records in the last snapshot are of: most of the next one's are the same. */
+  read: ReadonlyMap<string, Subject | undefined>;
   /** What is gone, in the order in which it went. */
   gone: { readonly name: string; readonly version: number }[];
   /** The last change that is not known of any more. */
   forgotten: number;
 }
 
-function follow(store: Registry, service: string): Following {
+function follow(store: Registry, service: string, now: () => number): Following {
   const ending = new AbortController();
   const { signal } = ending;
   const log: Log = {
     id: crypto.randomUUID().slice(0, 18),
     version: 0,
     records: new Map(),
-    names: new Map(),
+    read: new Map(),
     gone: [],
     forgotten: 0,
   };
@@ -136,6 +136,8 @@ function follow(store: Registry, service: string): Following {
           await within(Promise.race([next, aborted(reader)]), () => waitMs, () => undefined).catch(() => {});
         }
         if (failure) throw failure;
+        const nowMs = now();
+        drop(log, (_, expiresAtMs) => expiresAtMs <= nowMs); // that time passes is no change which a store tells
         return changesSince(log, cursor);
       } finally {
         waiting--;
@@ -145,23 +147,35 @@ function follow(store: Registry, service: string): Following {
   return following;
 }
 
+/** What a record is of, and until when. */
+interface Subject {
+  readonly name: string;
+  readonly expiresAtMs: number;
+}
+
 /** Takes over a snapshot; returns whether anything changed. */
 function note(log: Log, records: readonly string[]): boolean {
   const before = log.version;
   const present = new Set<string>();
-  const names = new Map<string, string | undefined>();
+  const read = new Map<string, Subject | undefined>();
   for (const record of records) {
-    const name = log.names.has(record) ? log.names.get(record) : nameOf(record);
-    names.set(record, name);
-    if (name === undefined || present.has(name)) continue;
+    const subject = log.read.has(record) ? log.read.get(record) : subjectOf(record);
+    read.set(record, subject);
+    if (subject === undefined || present.has(subject.name)) continue;
+    const { name, expiresAtMs } = subject;
     present.add(name);
     if (log.records.get(name)?.record === record) continue;
     log.records.delete(name); // so that it comes last
-    log.records.set(name, { record, version: ++log.version });
+    log.records.set(name, { record, version: ++log.version, expiresAtMs });
   }
-  log.names = names;
-  for (const name of [...log.records.keys()]) {
-    if (present.has(name)) continue;
+  log.read = read;
+  drop(log, (name) => !present.has(name));
+  return log.version !== before;
+}
+
+function drop(log: Log, isGone: (name: string, expiresAtMs: number) => boolean): void {
+  for (const [name, { expiresAtMs }] of log.records) {
+    if (!isGone(name, expiresAtMs)) continue;
     log.records.delete(name);
     log.gone.push({ name, version: ++log.version });
   }
@@ -169,14 +183,13 @@ function note(log: Log, records: readonly string[]): boolean {
     const cut = log.gone.splice(0, log.gone.length - MAX_GONE / 2);
     log.forgotten = cut.at(-1)!.version;
   }
-  return log.version !== before;
 }
 
 /** What is no record is nobody's, and travels no further. */
-function nameOf(record: string): string | undefined {
+function subjectOf(record: string): Subject | undefined {
   try {
-    const { sub, jti } = readRecord(record).claims;
-    return instanceName(sub, jti);
+    const { sub, jti, exp } = readRecord(record).claims;
+    return { name: instanceName(sub, jti), expiresAtMs: exp * 1_000 };
   } catch {
     return undefined;
   }

@@ -57,7 +57,8 @@ export function memoryRegistry(options: MemoryRegistryOptions = {}): Registry {
       entries.set(entry.name, entry);
       changed();
       return leaseOf(() => {
-        if (!entries.delete(entry.name)) return;
+        if (entries.get(entry.name) !== entry) return; // another lease counts by now
+        entries.delete(entry.name);
         changed();
       });
     },

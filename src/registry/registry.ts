@@ -28,7 +28,7 @@ export interface Registry {
    * An implementation MUST NOT let an older record take the place of a newer one.
    *
    * @param record The signed record.
-   * @returns What takes it out again when it is disposed; of the leases of one instance, the last one counts.
+   * @returns What takes it out again when it is disposed; of the leases of one instance, only the last one does anything.
    * @throws {RegistryError} `malformed_record`, `rollback`, `too_many` or `unreachable`.
    */
   register(record: string): Promise<AsyncDisposable>;

@@ -125,7 +125,7 @@ export function registryService(store: Registry, options: RegistryServiceOptions
     audit: options.audit,
     maxInstances: options.maxInstancesPerIdentity ?? 1_024,
   };
-  const feeds = feedsOf(store);
+  const feeds = feedsOf(store, options.now ?? Date.now);
   const implementation = implement(RegistryService, {
     register: async ({ record }, context) => {
       await refusing(async () => {

@@ -42,7 +42,9 @@ export function remoteRegistry(transport: Transport): Registry {
     async register(record) {
       await reaching(() => client.register({ record }));
       return leaseOf(async () => {
-        await reaching(() => client.deregister({ record }));
+        await reaching(() => client.deregister({ record })).catch((error: RegistryError) => {
+          if (error.reason !== "rollback") throw error; // another lease counts by now
+        });
       });
     },
     async resolve(service, options = {}) {

@@ -204,6 +204,21 @@ describe("announce() renews", () => {
     await endOf(announcement, timers);
   });
 
+  test("announce() gives up a registration that takes longer than 10 s, and tries again", async () => {
+    const { start, timers, script, errors } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    script.hold = new Promise(() => {});
+    timers.fire(20_000);
+    await timers.settle();
+    assert.deepEqual(timers.waits(), [10_000]);
+    timers.fire(10_000);
+    await timers.settle();
+    assert.deepEqual([timers.waits(), errors.length], [[2_000], 1]);
+    script.hold = undefined;
+    await endOf(announcement, timers);
+  });
+
   test("announce() does not renew twice at once", async () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
@@ -212,7 +227,7 @@ describe("announce() renews", () => {
     script.hold = promise;
     timers.fire();
     await timers.settle();
-    assert.deepEqual(timers.waits(), []);
+    assert.ok(!timers.waits().includes(20_000), "the next renewal waits for this one");
     script.hold = undefined;
     resolve();
     await timers.settle();

@@ -454,6 +454,33 @@ test("balancedTransport() survives a selector that fails when the second attempt
   assert.deepEqual(attempts, ["a"]);
 });
 
+test("balancedTransport() fails as the first attempt does where there cannot be a second", async () => {
+  const { ready, behaviours } = await mesh("a", "b");
+  behaviours.set("a", after(100, failing("internal"))).set("b", after(100, failing("internal")));
+  let asked = -1; // the first call is the one that reads the registry
+  const selector: BalancedTransportOptions["selector"] = ({ candidates }) => () => {
+    if (asked++ > 0) throw new Error("a selector that is wrong");
+    return candidates[0]!;
+  };
+  const shop = await ready({ selector, hedgeAfterMs: 50 });
+  using time = heldTime();
+  const call = watching(shop.look(BOOK));
+  await time.pass(200);
+  assert.equal(call.outcome?.error?.code, "internal");
+});
+
+test("balancedTransport() makes no attempt that goes on where the caller has canceled before", async () => {
+  const { transport, behaviours } = await mesh("a", "b");
+  const own = transport({ hedgeAfterMs: 50 });
+  await own(callOf());
+  for (const id of "ab") behaviours.set(id, hanging);
+  using time = heldTime();
+  const call = watching(own(callOf("look", "book", { signal: AbortSignal.abort() })));
+  await time.settle();
+  assert.equal(call.outcome?.error?.code, "canceled");
+  assert.equal(time.timers, 0);
+});
+
 test("balancedTransport() survives that all instances are gone when the second attempt is due", async () => {
   const { ready, behaviours, now, remove } = await mesh("a", "b");
   behaviours.set("a", after(100)).set("b", after(100));
@@ -557,6 +584,18 @@ test("balancedTransport() takes one call to try an instance again, and the other
   await time.pass(1_000);
   await time.settle();
   assert.deepEqual(first.outcome, { value: BOOK });
+});
+
+test("balancedTransport() holds an instance well whose transport fails with what is no RpcError", async () => {
+  for (const error of [Object.assign(new Error("wrong"), { code: "internal" }), null, undefined]) {
+    const { client, attempts, behaviours } = await mesh("a", "b");
+    behaviours.set("a", () => Promise.reject(error));
+    const shop = client({ selector: inOrder });
+    for (let i = 0; i < 4; i++) {
+      assert.equal(await shop.buy(BOOK).then(() => "answered", (thrown) => thrown), error);
+    }
+    assert.equal(attempts.join(""), "aaaa");
+  }
 });
 
 /** What three calls in a row come to say of the instance that they go to. */

@@ -148,6 +148,18 @@ test("choose() prepares the selector once as long as nothing changes", () => {
   assert.equal(pools.length, 2);
 });
 
+test("update() prepares nothing anew for the list that it has", () => {
+  const { fleet, pools, choose } = rig();
+  fleet.update(three);
+  choose();
+  fleet.update(three);
+  choose();
+  assert.equal(pools.length, 1);
+  fleet.update([...three]);
+  choose();
+  assert.equal(pools.length, 2);
+});
+
 test("choose() keeps calls from an instance that was ejected, and shows it to the selector", () => {
   const { fleet, seen, member } = rig();
   fleet.update(three);

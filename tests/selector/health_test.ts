@@ -183,6 +183,12 @@ test("latencyMs is known after ten calls that went well, and forgets what was be
   assert.ok(Math.abs(health.latencyMs! - 200) < 1);
 });
 
+test("latencyMs begins with the first call, and the latest counts a fifth of it", () => {
+  const { health } = rig();
+  for (const tookMs of [1_000, 0, 0, 0, 0, 0, 0, 0, 0, 0]) health.observe("fine", tookMs);
+  assert.ok(Math.abs(health.latencyMs! - 1_000 * 0.8 ** 9) < 1e-6);
+});
+
 test("latencyMs is unknown again when it was ejected", () => {
   const { health, now } = rig();
   for (let i = 0; i < 20; i++) health.observe("fine", 900);

@@ -39,6 +39,8 @@ test("perIdentity() gives an identity the largest weight of its instances, not t
   const light = several(1_000, A, { weight: 3 });
   selector(pool([...light, candidate(A, "heavy", { weight: 40 }), candidate(B, "1", { weight: 7 })]));
   assert.deepEqual(seen.at(-1)!.map(({ weight }) => weight), [40, 7]);
+  selector(pool([...several(3, A, { weight: 1 }), candidate(B, "1")]));
+  assert.deepEqual(seen.at(-1)!.map(({ weight }) => weight), [1, 100]);
 });
 
 test("perIdentity() counts what all instances of an identity are answering, at the time of the call", () => {

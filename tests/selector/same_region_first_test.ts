@@ -60,3 +60,26 @@ test("sameRegionFirst() leaves the choice within a part to the selector, which s
   const chosen = new Set(Array.from({ length: 200 }, () => pick(call).instance.id));
   assert.deepEqual(chosen, new Set(["eu-0", "us-2"]));
 });
+
+test("sameRegionFirst() asks for one choice where there is one part, or where all calls stay", () => {
+  const seenOf = (candidates: readonly Candidate[], ejected: readonly Candidate[] = []) => {
+    const pools: Pool[] = [];
+    const selector = (seen: Pool) => (pools.push(seen), first(seen));
+    sameRegionFirst(selector, { region: "eu" })(pool(candidates, ejected));
+    return pools;
+  };
+  const [eu, us] = [of("eu", 2), of("us", 2)];
+  assert.deepEqual(seenOf(eu, us), [pool(eu, us)]);
+  assert.deepEqual(seenOf(us, eu), [pool(us, eu)]);
+  assert.deepEqual(seenOf([...us, ...eu]), [pool(eu)]);
+});
+
+test("sameRegionFirst() keeps seven of ten calls, and not one more", () => {
+  for (const [drawn, region] of [[0, "eu"], [699, "eu"], [700, "us"], [999, "us"]] as const) {
+    const [eu, us] = [of("eu", 2), of("us", 1)];
+    const pick = sameRegionFirst(first, { region: "eu", random: { below: () => drawn } })(
+      pool([...us, eu[0]!], [eu[1]!]),
+    );
+    assert.equal(pick(call).instance.region, region, `${drawn}`);
+  }
+});

@@ -20,8 +20,6 @@ const CUTS: readonly Partition[] = [
 for (const seed of SEEDS) {
   test(`balancedTransport() calls nobody who is gone while instances come and go (seed ${seed})`, () =>
     churn(seed, SIZE));
-  test(`balancedTransport() sees everybody by clocks that differ by 5 s at most (seed ${seed})`, () =>
-    skew(seed, SIZE, 2_500));
   test(`balancedTransport() sees everybody by clocks that are each 5 s off at most (seed ${seed})`, () =>
     skew(seed, SIZE, 5_000));
   test(`announce() loses no call in a deploy one by one (seed ${seed})`, () =>
@@ -38,5 +36,5 @@ CUTS.forEach((cut, i) => {
   test(`balancedTransport() outlasts a cut of the registry from ${who} (seed ${seed})`, () =>
     partition(seed!, SIZE, cut));
 });
-test("balancedTransport() keeps 100 clients from what they must not call among 1,000 instances (seed 1)", () =>
+test(`balancedTransport() keeps 100 clients from what they must not call among 1,000 instances (seed ${SEEDS[0]})`, () =>
   everything(SEEDS[0]!, { instances: 1_000, clients: 100 }));

@@ -29,7 +29,7 @@ export function secureRandom(fill: (words: Uint32Array<ArrayBuffer>) => unknown 
   };
   return {
     below(n) {
-      if (!(n >= 1 && n <= WORDS)) throw new RangeError(`Cannot draw one of ${n}`);
+      if (!(Number.isInteger(n) && n >= 1 && n <= WORDS)) throw new RangeError(`Cannot draw one of ${n}`);
       const even = WORDS - WORDS % n;
       for (;;) {
         const drawn = word();

@@ -80,13 +80,19 @@ export async function announce(
   const register = async (draining: boolean) => {
     const description = { ...about, services, instance, draining };
     // By the clock, so that an instance that starts again under its old id goes on from what is known of it.
-    sequence = Math.max(sequence + 1, now());
+    sequence = Math.max(sequence + 1, Math.floor(now()));
     const terms = { sequence, lifetimeMs: leaseMs, nowMs: now() };
     const registering = registry.register(await signRecord(identity, description, terms));
     return await within(registering, () => REGISTER_MS, tooSlow);
   };
   let lease = await register(false);
-  const report = onError ?? (() => console.error("The server could not be registered; there is another try"));
+  const report = (error: unknown) => {
+    try {
+      (onError ?? (() => console.error("The server could not be registered; there is another try")))(error);
+    } catch {
+      // It is tried again all the same.
+    }
+  };
   const renewing = repeat(leaseMs / 3, async () => {
     const renewed = await register(server.draining);
     lease = renewed;

@@ -1,3 +1,4 @@
+import { pause } from "../internal/pause.ts";
 import { within } from "../internal/within.ts";
 import type { Instance } from "./instance.ts";
 import { RegistryError } from "./registry_error.ts";
@@ -77,6 +78,8 @@ interface View {
   reading: { readonly done: Promise<void>; readonly sinceMs: number } | undefined;
   /** When the last reading failed, and how. */
   failure: { readonly error: unknown; readonly atMs: number } | undefined;
+  /** Under which revision of trust. */
+  revision: number;
   /** How many watches are connected. */
   watches: number;
 }
@@ -84,7 +87,7 @@ interface View {
 function viewOf(cache: Cache, service: string): View {
   let view = cache.views.get(service);
   if (!view) {
-    const nothing = { readAtMs: undefined, reading: undefined, failure: undefined, watches: 0 };
+    const nothing = { readAtMs: undefined, reading: undefined, failure: undefined, revision: 0, watches: 0 };
     view = { instances: NONE, holdsUntilMs: Infinity, ...nothing };
     cache.views.set(service, view);
   }
@@ -95,7 +98,7 @@ function instancesOf(cache: Cache, service: string): readonly Instance[] | Promi
   const view = viewOf(cache, service);
   const nowMs = cache.now();
   if (nowMs >= view.holdsUntilMs) keep(view, view.instances.filter(({ expiresAtMs }) => expiresAtMs > nowMs));
-  if (view.watches > 0 && view.readAtMs !== undefined) return view.instances;
+  if (view.watches > 0 && view.instances.length > 0) return view.instances;
   const ageMs = nowMs - (view.readAtMs ?? -Infinity);
   // Nobody should have to wait for an instance that has just started longer than needed.
   const refreshMs = view.instances.length === 0 ? Math.min(RETRY_MS, cache.refreshMs) : cache.refreshMs;
@@ -124,8 +127,9 @@ function readAgain(cache: Cache, service: string, view: View): Promise<void> {
   const nowMs = cache.now();
   // A platform may have stopped a reading together with the request that began it.
   if (view.reading && nowMs - view.reading.sinceMs < 2 * READ_MS) return view.reading.done;
-  const reading = { done: readOnce(cache, service, view), sinceMs: nowMs };
+  const reading = { done: Promise.resolve(), sinceMs: nowMs };
   view.reading = reading;
+  reading.done = readOnce(cache, service, view, () => view.reading === reading);
   const end = () => {
     if (view.reading === reading) view.reading = undefined;
   };
@@ -134,21 +138,31 @@ function readAgain(cache: Cache, service: string, view: View): Promise<void> {
 }
 
 /** Never rejects: a failure is remembered, and thrown where there is nothing else. */
-async function readOnce({ registry, now }: Cache, service: string, view: View): Promise<void> {
+async function readOnce(
+  cache: Cache,
+  service: string,
+  view: View,
+  isCurrent: () => boolean,
+): Promise<void> {
+  const { registry, now } = cache;
   const ending = new AbortController();
   try {
     const resolved = registry.resolve(service, { signal: ending.signal });
-    take(view, await within(resolved, () => READ_MS, tooSlow), now());
+    const instances = await within(resolved, () => READ_MS, tooSlow);
+    if (isCurrent()) take(cache, view, instances); // one that was replaced is not news
   } catch (error) {
-    view.failure = { error, atMs: now() };
+    if (isCurrent()) view.failure = { error, atMs: now() };
   } finally {
     ending.abort();
   }
 }
 
-function take(view: View, instances: readonly Instance[], nowMs: number): void {
-  const isNothing = instances.length === 0 && view.instances.some(({ expiresAtMs }) => expiresAtMs > nowMs);
-  if (!isNothing) keep(view, instances);
+function take({ registry, now }: Cache, view: View, instances: readonly Instance[]): void {
+  const nowMs = now();
+  // Where trust has changed, those that are not there any more may be revoked.
+  const isKept = instances.length === 0 && view.revision === registry.revision;
+  if (!isKept) keep(view, instances);
+  view.revision = registry.revision;
   view.readAtMs = nowMs;
   view.failure = undefined;
 }
@@ -172,7 +186,7 @@ function follow(cache: Cache, service: string): Disposable {
           if (!isConnected) view.watches++;
           isConnected = true;
           failures = 0;
-          take(view, instances, cache.now());
+          take(cache, view, instances);
         }
       } catch (error) {
         view.failure = { error, atMs: cache.now() };
@@ -184,19 +198,6 @@ function follow(cache: Cache, service: string): Disposable {
   };
   run();
   return { [Symbol.dispose]: () => ending.abort() };
-}
-
-/** Waits, unless it is ended before. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-  });
 }
 
 const tooSlow = () => new RegistryError("unreachable", "Cannot read the registry: it took too long to answer");

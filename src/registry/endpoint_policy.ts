@@ -42,7 +42,9 @@ export function endpointPolicy(trustDomains: readonly string[], options: Endpoin
     const url = new URL(endpoint);
     const { protocol, username, password, search, hash, hostname } = url;
     if (protocol !== "https:" && protocol !== "wss:") throw refused(`it is neither "https:" nor "wss:"`);
-    if (username || password || search || hash) throw refused("it has credentials, a query or a fragment");
+    if (username || password || search || hash || /[?#]/.test(endpoint)) {
+      throw refused("it has credentials, a query or a fragment");
+    }
     // What is written otherwise is read otherwise by somebody: 0x7f.1, full-width digits, dot segments.
     if (url.href !== endpoint && !isBare(url, endpoint)) {
       throw refused("it is not in the spelling of the URL Standard");
@@ -50,7 +52,9 @@ export function endpointPolicy(trustDomains: readonly string[], options: Endpoin
     const port = Number(url.port || 443);
     if (!ranges.some(([first, last]) => port >= first && port <= last)) throw refused("its port is not allowed");
     const host = hostname.replace(/\.$/, "");
-    if (!rules.some((allows) => allows(host))) throw refused("its host is not allowed");
+    if (host.startsWith(".") || host.includes("..") || !rules.some((allows) => allows(host))) {
+      throw refused("its host is not allowed");
+    }
   };
 }
 
@@ -63,7 +67,7 @@ function hostRule(host: string): (candidate: string) => boolean {
   const problem = new TypeError(`Cannot allow the host "${host}": it must be a name, ".name", an address or a range`);
   if (typeof host !== "string" || host === "") throw problem;
   if (host.includes("/") || ipaddr.isValid(host)) {
-    if (host.includes("/") ? !ipaddr.isValidCIDR(host) : !isCanonicalAddress(host)) throw problem;
+    if (host.includes("/") ? !isCanonicalRange(host) : !isCanonicalAddress(host)) throw problem;
     const range = host.includes("/") ? ipaddr.parseCIDR(host) : undefined;
     const only = range ? undefined : ipaddr.process(host).toNormalizedString();
     return (candidate) => {
@@ -76,7 +80,8 @@ function hostRule(host: string): (candidate: string) => boolean {
   const name = host.replace(/^\./, "");
   if (!NAME.test(name) || /^[\d.]+$/.test(name)) throw problem;
   if (name === host) return (candidate) => candidate === name;
-  return (candidate) => candidate.endsWith(host) && !addressOf(candidate) && !isThisMachine(candidate);
+  return (candidate) =>
+    candidate.endsWith(host) && !addressOf(candidate) && (!isThisMachine(candidate) || host === ".localhost");
 }
 
 function portRange(port: number | readonly [number, number]): readonly [number, number] {
@@ -89,7 +94,11 @@ function portRange(port: number | readonly [number, number]): readonly [number, 
 
 const NAME = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/;
 
-const isCanonicalAddress = (host: string) => ipaddr.IPv6.isValid(host) || ipaddr.IPv4.isValidFourPartDecimal(host);
+/** `10/8` is 0.0.0.10/8 to who reads it as C does, and `010.0.0.0/8` begins with 8. */
+const isCanonicalRange = (host: string) => ipaddr.isValidCIDR(host) && isCanonicalAddress(host.split("/")[0]!);
+
+const isCanonicalAddress = (host: string) =>
+  (ipaddr.IPv6.isValid(host) && !host.includes("%")) || ipaddr.IPv4.isValidFourPartDecimal(host);
 
 /** The address that a URL's host is; an IPv4 one that is wrapped into IPv6 is what it wraps. */
 function addressOf(host: string) {

@@ -46,6 +46,12 @@ export function feedsOf(store: Registry, now: () => number): Feeds {
       let feed = feeds.get(service);
       if (!feed || feed.hasFailed) {
         sweep(nowMs);
+        // Names that somebody made up must not keep out a service that there is.
+        const [idle] = [...feeds].find(([, each]) => each.waiting === 0 && each.isEmpty) ?? [];
+        if (feeds.size >= MAX_FEEDS && idle !== undefined) {
+          feeds.get(idle)!.end();
+          feeds.delete(idle);
+        }
         if (feeds.size >= MAX_FEEDS) {
           throw new RegistryError("too_many", "Cannot read the service: too many others are being read");
         }
@@ -66,6 +72,7 @@ export function feedsOf(store: Registry, now: () => number): Feeds {
 interface Following extends Feed {
   askedAtMs: number;
   readonly waiting: number;
+  readonly isEmpty: boolean;
   readonly hasFailed: boolean;
   end(): void;
 }
@@ -124,6 +131,9 @@ function follow(store: Registry, service: string, now: () => number): Following 
     get waiting() {
       return waiting;
     },
+    get isEmpty() {
+      return log.records.size === 0;
+    },
     get hasFailed() {
       return failure !== undefined;
     },
@@ -132,7 +142,7 @@ function follow(store: Registry, service: string, now: () => number): Following 
       waiting++;
       try {
         if (first) await within(first, () => FIRST_MS, tooSlow);
-        if (waitMs > 0 && !failure && positionOf(log, cursor) === log.version) {
+        if (waitMs > 0 && !failure && positionOf(log, cursor)?.from === log.version) {
           await within(Promise.race([next, aborted(reader)]), () => waitMs, () => undefined).catch(() => {});
         }
         if (failure) throw failure;
@@ -197,7 +207,8 @@ function subjectOf(record: string): Subject | undefined {
 
 function changesSince(log: Log, cursor: string | undefined): RegistryChanges {
   const position = positionOf(log, cursor);
-  const from = position ?? 0;
+  // Who gets everything had nothing: what went before is nothing to him, on none of the pages.
+  const { from, goneFrom } = position ?? { from: 0, goneFrom: log.version };
   const changes: RegistryChanges = { cursor: "", reset: position === undefined, records: [], gone: [], more: false };
   let bytes = 0;
   let reached = log.version;
@@ -212,22 +223,27 @@ function changesSince(log: Log, cursor: string | undefined): RegistryChanges {
     reached = version;
   }
   if (!changes.more) reached = log.version;
-  if (!changes.reset) {
-    changes.gone = log.gone.filter(({ version }) => version > from && version <= reached).map(({ name }) => name);
-    // Where more is gone than fits, everything that is there is the shorter answer.
-    if (changes.gone.length > 1_024 || changes.gone.join("").length > MAX_ANSWER / 4) {
-      return changesSince(log, undefined);
-    }
-  }
-  return { ...changes, cursor: `${log.id}.${reached}` };
+  changes.gone = log.gone.filter(({ version }) => version > goneFrom).map(({ name }) => name);
+  // Where more is gone than fits, everything that is there is the shorter answer.
+  if (changes.gone.length > 1_024 || changes.gone.join("").length > MAX_ANSWER / 4) return changesSince(log, undefined);
+  return { ...changes, cursor: `${log.id}.${reached}.${log.version}` };
 }
 
-/** The change that a cursor stands for; undefined where what came after it is not known. */
-function positionOf(log: Log, cursor: string | undefined): number | undefined {
-  const [id, version] = cursor?.split(".") ?? [];
-  if (id !== log.id || !/^\d{1,15}$/.test(version ?? "")) return undefined;
-  const position = Number(version);
-  return position >= log.forgotten && position <= log.version ? position : undefined;
+/** Up to where a reader has the records, and up to where it knows what is gone. */
+interface Position {
+  readonly from: number;
+  readonly goneFrom: number;
+}
+
+const CURSOR = /^([\da-f-]{18})\.(\d{1,15})\.(\d{1,15})$/;
+
+/** The changes that a cursor stands for; undefined where what came after it is not known. */
+function positionOf(log: Log, cursor: string | undefined): Position | undefined {
+  const [, id, records, gone] = CURSOR.exec(cursor ?? "") ?? [];
+  if (id !== log.id) return undefined;
+  const [from, goneFrom] = [Number(records), Number(gone)];
+  const isKnown = goneFrom >= log.forgotten && from <= goneFrom && goneFrom <= log.version;
+  return isKnown ? { from, goneFrom } : undefined;
 }
 
 const aborted = (signal: AbortSignal) =>

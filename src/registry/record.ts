@@ -2,6 +2,7 @@ import * as v from "valibot";
 import {
   type CapabilityIssuer,
   type Identity,
+  parseSpiffeId,
   parseWorkloadId,
   readJws,
   signJws,
@@ -86,6 +87,7 @@ export async function signRecord(
   description: InstanceDescription,
   terms: RecordTerms,
 ): Promise<string> {
+  assertLease(terms, MAX_LEASE_S);
   const { token } = await identity.credential();
   const claims = { ...claimsOf(identity.id, identity.id, description, terms), wit: token.reveal() };
   return assertReadable(await signJws(RECORD_TYPE, claims, { sign: identity.sign }));
@@ -122,10 +124,18 @@ export async function issueRecord(
   terms: RecordTerms,
 ): Promise<string> {
   const { id, ...about } = description;
-  parseWorkloadId(id);
+  if (parseWorkloadId(id).trustDomain !== parseSpiffeId(authority.id).trustDomain) {
+    throw new RegistryError("malformed_record", "Cannot sign the record: its identity is of another trust domain");
+  }
+  assertLease(terms, MAX_STATIC_S);
   const { key } = authority;
   const claims = claimsOf(authority.id, id, about, terms);
   return assertReadable(await signJws(RECORD_TYPE, claims, { kid: key.thumbprint, sign: key.sign }));
+}
+
+function assertLease({ lifetimeMs }: RecordTerms, mostS: number): void {
+  if (lifetimeMs > 0 && lifetimeMs <= mostS * 1_000) return;
+  throw new RegistryError("malformed_record", `Cannot sign the record: it must hold for at most ${mostS} s`);
 }
 
 function claimsOf(issuer: string, id: string, description: InstanceDescription, terms: RecordTerms) {

@@ -64,7 +64,9 @@ export const RegistryService: Service<RegistryMethods> = /* @__PURE__ */ service
     v.object({
       cursor: v.pipe(v.string(), v.maxLength(64)),
       reset: v.boolean(),
-      records: v.array(v.object({ name: v.string(), record: v.string() })),
+      records: v.array(
+        v.object({ name: v.pipe(v.string(), v.maxLength(2_113)), record: v.pipe(v.string(), v.maxLength(MAX_RECORD)) }),
+      ),
       gone: v.array(v.string()),
       more: v.boolean(),
     }),
@@ -124,14 +126,17 @@ export function registryService(store: Registry, options: RegistryServiceOptions
     verified: verifiedRegistry(store, options),
     audit: options.audit,
     maxInstances: options.maxInstancesPerIdentity ?? 1_024,
+    turns: new Map(),
   };
   const feeds = feedsOf(store, options.now ?? Date.now);
   const implementation = implement(RegistryService, {
     register: async ({ record }, context) => {
       await refusing(async () => {
         const instance = await own(desk, record, context);
-        await assertQuota(desk, instance);
-        await store.register(record);
+        await inTurn(desk, instance.identity, async () => {
+          await assertQuota(desk, instance);
+          await store.register(record);
+        });
         note(desk, "record.register", instance);
       });
       return {};
@@ -167,6 +172,8 @@ interface Desk {
   readonly verified: ReturnType<typeof verifiedRegistry>;
   readonly audit: Audit | undefined;
   readonly maxInstances: number;
+  /** The last registration of each identity that is under way. */
+  readonly turns: Map<string, Promise<void>>;
 }
 
 /** How much earlier than the caller's deadline an empty answer leaves, in milliseconds. */
@@ -182,6 +189,18 @@ async function own({ verified }: Desk, record: string, context: Context): Promis
   const instance = await verified.verify(record);
   if (instance.identity === context.caller?.id) return instance;
   throw new RpcError("permission_denied", "Cannot change the record: it is of another identity");
+}
+
+/** One after another for each identity: of two at once, both would find room. */
+async function inTurn({ turns }: Desk, identity: string, run: () => Promise<void>): Promise<void> {
+  const before = turns.get(identity);
+  const turn = (before ?? Promise.resolve()).then(run, run);
+  turns.set(identity, turn);
+  try {
+    await turn;
+  } finally {
+    if (turns.get(identity) === turn) turns.delete(identity);
+  }
 }
 
 /** Who registers without end must not fill the registry for everybody. */

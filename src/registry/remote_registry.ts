@@ -1,3 +1,4 @@
+import { pause } from "../internal/pause.ts";
 import { createClient, RpcError, type Transport } from "../rpc/mod.ts";
 import { leaseOf } from "./lease.ts";
 import type { Registry, RegistryReadOptions } from "./registry.ts";
@@ -56,6 +57,7 @@ export function remoteRegistry(transport: Transport): Registry {
       const view = emptyView();
       let waitMs = 0;
       while (!options.signal?.aborted) {
+        const askedAtMs = performance.now();
         try {
           const isChanged = await follow(view, (cursor) => changes(service, cursor, waitMs, options));
           if (isChanged || waitMs === 0) yield [...view.records.values()];
@@ -64,6 +66,8 @@ export function remoteRegistry(transport: Transport): Registry {
           throw error;
         }
         waitMs = WAIT_MS;
+        // A service that answers at once, with nothing or with noise, must not keep its client busy.
+        await pause(askedAtMs + SHORTEST_MS - performance.now(), options.signal);
       }
     },
     list: async (options = {}) =>
@@ -119,6 +123,8 @@ const REASONS: Partial<Record<RpcError["code"], RegistryReason>> = {
   unimplemented: "read_only",
 };
 
+/** How long one asking takes at least, in milliseconds. */
+const SHORTEST_MS = 250;
 /** How long the registry may wait for a change before it answers, in milliseconds. */
 const WAIT_MS = 20_000;
 /** How many records of one service are taken. */

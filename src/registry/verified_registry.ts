@@ -2,7 +2,7 @@ import { AuthError, type Trust } from "../auth/mod.ts";
 import type { Audit } from "../rpc/mod.ts";
 import { type EndpointOptions, endpointPolicy } from "./endpoint_policy.ts";
 import type { Instance } from "./instance.ts";
-import { DEFAULT_NAMESPACE, MAX_LEASE_S, NAMESPACE } from "./record.ts";
+import { DEFAULT_NAMESPACE, MAX_LEASE_S, MAX_STATIC_S, NAMESPACE, readRecord } from "./record.ts";
 import type { Registry, RegistryReadOptions } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
 import { type RecordExpectation, verifyRecord } from "./verify_record.ts";
@@ -31,6 +31,8 @@ export interface VerifiedRegistryOptions {
 
 /** A registry that gives verified instances only. */
 export interface VerifiedRegistry {
+  /** Grows when what was verified before has to be verified again, because trust has changed. */
+  readonly revision: number;
   /**
    * Verifies one record, as readers will: for who is about to register it.
    *
@@ -86,6 +88,9 @@ export function verifiedRegistry(registry: Registry, options: VerifiedRegistryOp
     answers: new Map(),
   };
   return {
+    get revision() {
+      return reader.expected.trust.revision;
+    },
     verify: (record) => verifyRecord(record, undefined, reader.expected, now()),
     resolve: async (service, reading) => await read(reader, service, await registry.resolve(service, reading)),
     async *watch(service, reading) {
@@ -131,6 +136,10 @@ interface Reader {
 }
 
 interface Newest {
+  /** Under which revision of trust it was verified. */
+  readonly revision: number;
+  /** When no older record of the instance can hold any more, in milliseconds since 1970. */
+  readonly forgottenAtMs: number;
   readonly record: string;
   readonly instance: Instance;
 }
@@ -159,12 +168,14 @@ async function read(reader: Reader, service: string, records: readonly string[])
     const outcomes = await Promise.all(some.map((record) => judge(reader, service, record)));
     outcomes.forEach(({ instance, error }, at) => {
       if (error instanceof AuthError) forged++;
-      judged.set(some[at]!, instance);
+      // What came too early holds later.
+      if (!(error instanceof RegistryError && error.reason === "not_yet_valid")) judged.set(some[at]!, instance);
     });
   }
   if (forged >= MAX_FORGED) note(reader, service, "too_many");
   reader.answers.set(service, { revision, records: judged });
-  return newestOf(reader, service, judged, known);
+  await reconsider(reader, judged, revision);
+  return newestOf(reader, service, judged, { known, revision });
 }
 
 async function judge(
@@ -182,12 +193,38 @@ async function judge(
   }
 }
 
+/** What was the newest under an earlier bundle may be revoked by now, and must not stand in the way of what holds. */
+async function reconsider(
+  { newest, expected, now }: Reader,
+  judged: ReadonlyMap<string, Instance | undefined>,
+  revision: number,
+): Promise<void> {
+  for (const instance of judged.values()) {
+    const held = instance && newest.get(instance.name);
+    if (!held || held.revision === revision) continue;
+    if (judged.get(held.record)) {
+      newest.set(instance.name, { ...held, revision });
+      continue;
+    }
+    try {
+      // As of when it held: that it has ended makes no older one newer.
+      await verifyRecord(held.record, undefined, expected, Math.min(now(), held.instance.expiresAtMs - 1));
+    } catch (error) {
+      if (error instanceof AuthError && error.reason !== "expired_token") {
+        newest.delete(instance.name);
+        continue;
+      }
+    }
+    newest.set(instance.name, { ...held, revision });
+  }
+}
+
 /** The instances of an answer, each by its newest record, those that have expired left out. */
 function newestOf(
   reader: Reader,
   service: string,
   judged: ReadonlyMap<string, Instance | undefined>,
-  known: ReadonlyMap<string, Instance | undefined> | undefined,
+  { known, revision }: { readonly known: Answer["records"] | undefined; readonly revision: number },
 ): readonly Instance[] {
   const { newest, now } = reader;
   const nowMs = now();
@@ -196,7 +233,7 @@ function newestOf(
     if (!instance) continue;
     const held = newest.get(instance.name);
     if (!held || held.instance.sequence < instance.sequence || isForgotten(held, nowMs)) {
-      remember(newest, { record, instance }, nowMs);
+      remember(newest, newestFrom(record, instance, revision), nowMs);
     } else if (held.record !== record && !known?.has(record)) note(reader, service, "rollback");
     const current = newest.get(instance.name)!.instance;
     const isServing = Object.hasOwn(current.services, service);
@@ -214,8 +251,13 @@ function remember(newest: Map<string, Newest>, entry: Newest, nowMs: number): vo
   newest.set(entry.instance.name, entry);
 }
 
-/** An older record of the instance, too, has expired by then. */
-const isForgotten = ({ instance }: Newest, nowMs: number) => instance.expiresAtMs + MAX_LEASE_S * 1_000 <= nowMs;
+/** An older record of the instance, too, has expired by then: what an authority signed may hold for long. */
+function newestFrom(record: string, instance: Instance, revision: number): Newest {
+  const longestS = readRecord(record).claims.wit === undefined ? MAX_STATIC_S : MAX_LEASE_S;
+  return { record, instance, revision, forgottenAtMs: instance.expiresAtMs + longestS * 1_000 };
+}
+
+const isForgotten = ({ forgottenAtMs }: Newest, nowMs: number) => forgottenAtMs <= nowMs;
 
 function note({ audit }: Reader, service: string, reason: string): void {
   try {

@@ -117,7 +117,7 @@ function instanceOf(claims: RecordClaims, expiresAtMs: number): Instance {
     region,
     weight,
     draining,
-    encryptionKey: enc,
+    encryptionKey: enc && Object.freeze(enc),
     sequence: claims.seq,
     expiresAtMs,
   });

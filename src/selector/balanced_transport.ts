@@ -1,4 +1,5 @@
 import { prove, type ProveOptions } from "../auth/mod.ts";
+import { pause } from "../internal/pause.ts";
 import { type Random, secureRandom } from "../internal/random.ts";
 import { within } from "../internal/within.ts";
 import {
@@ -205,7 +206,8 @@ async function balance(mesh: Mesh, call: Call): Promise<Reply> {
       if (attempts >= maxAttempts || !mayRepeat(call, error, budget)) throw error;
       const waitMs = mesh.random.below(Math.min(FIRST_WAIT_MS * 2 ** (attempts - 1), MAX_WAIT_MS) + 1);
       if (performance.now() + waitMs >= endsAtMs) throw error;
-      await pause(waitMs, call);
+      await pause(waitMs, call.signal);
+      if (call.signal?.aborted) throw canceled(call.signal.reason);
     }
   }
 }
@@ -258,23 +260,9 @@ function mayRepeat(call: Call, error: unknown, budget: RetryBudget): boolean {
   return isRepeatable(call) && error instanceof RpcError && error.code === "unavailable" && budget.take();
 }
 
-const overdue = () => new RpcError("deadline_exceeded", "The call took longer than its deadline", { received: true });
+const canceled = (cause: unknown) => new RpcError("canceled", "The call was canceled", { cause, received: true });
 
-/** Waits between attempts, and no longer than anybody wants to know. */
-async function pause(ms: number, { signal }: Call): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end);
-  });
-  if (signal?.aborted) {
-    throw new RpcError("canceled", "The call was canceled", { cause: signal.reason, received: true });
-  }
-}
+const overdue = () => new RpcError("deadline_exceeded", "The call took longer than its deadline", { received: true });
 
 /** How long to wait before the second attempt at most, and before any, in milliseconds; how long, is left to chance. */
 const FIRST_WAIT_MS = 25;

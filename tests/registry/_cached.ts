@@ -34,6 +34,7 @@ export function stage(options: CachedRegistryOptions = {}) {
   const asked: { readonly service: string; readonly signal: AbortSignal | undefined }[] = [];
   const watched: AbortSignal[] = [];
   const script = {
+    revision: 0,
     resolve: (): Promise<readonly Instance[]> => Promise.resolve([]),
     // deno-lint-ignore require-yield
     watch: async function* (_: AbortSignal): AsyncGenerator<readonly Instance[]> {
@@ -41,6 +42,9 @@ export function stage(options: CachedRegistryOptions = {}) {
     },
   };
   const registry: VerifiedRegistry = {
+    get revision() {
+      return script.revision;
+    },
     verify: () => Promise.reject(unreachable()),
     resolve(service, { signal } = {}) {
       asked.push({ service, signal });

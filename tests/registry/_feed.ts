@@ -38,7 +38,7 @@ export const nameOf = (id: string) => `${ORDERS}#${id}`;
 /** A store whose content a test replaces, whole snapshots as they were told. */
 export function told() {
   const store = giving([]);
-  const feeds = feedsOf(store);
+  const feeds = feedsOf(store, () => 0);
   return {
     feeds,
     feed: feeds.of(SERVICE),

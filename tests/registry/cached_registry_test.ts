@@ -49,6 +49,18 @@ describe("cachedRegistry()", () => {
     assert.equal(asked[0]!.signal!.aborted, true);
   });
 
+  test("cachedRegistry() gives up what it had for an empty answer where trust has changed: it may be revoked", async () => {
+    const { cache, script, instance, now } = stage();
+    script.resolve = () => Promise.resolve([instance("a")]);
+    await cache.instances(SERVICE);
+    script.resolve = () => Promise.resolve([]);
+    now.pass(10_000);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
+    script.revision++;
+    now.pass(10_000);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), []);
+  });
+
   for (const refreshMs of [99, 30_001, NaN, -1, Infinity, 0]) {
     test(`cachedRegistry() cannot refresh every ${refreshMs} ms`, () => {
       assert.throws(() => stage({ refreshMs }), RangeError);

@@ -236,7 +236,7 @@ describe("Feed.since() that waits", () => {
       async *watch(_, { signal } = {}) {
         await new Promise((resolve) => signal?.addEventListener("abort", resolve));
       },
-    });
+    }, () => 0);
     using timers = heldTimers();
     const waiting = feeds.of(SERVICE).since(undefined, 0, NEVER);
     waiting.catch(() => {});

@@ -29,7 +29,7 @@ describe("feedsOf()", () => {
 
   test("feedsOf() follows a service once, however many read it", async () => {
     const { registry, watches } = watchedStore();
-    const feeds = feedsOf(registry);
+    const feeds = feedsOf(registry, () => 0);
     for (let i = 0; i < 10; i++) await feeds.of(SERVICE).since(undefined, 0, NEVER);
     assert.equal(watches(), 1);
     await feeds.of("b.v1").since(undefined, 0, NEVER);
@@ -39,7 +39,7 @@ describe("feedsOf()", () => {
 
   test("feedsOf() ends what it follows, and who waits, when it is disposed", async () => {
     const { registry, watching } = watchedStore();
-    const feeds = feedsOf(registry);
+    const feeds = feedsOf(registry, () => 0);
     const feed = feeds.of(SERVICE);
     const { cursor } = await feed.since(undefined, 0, NEVER);
     const waiting = feed.since(cursor, 20_000, NEVER);
@@ -60,7 +60,7 @@ describe("feedsOf()", () => {
         if (failing) throw new RegistryError("unreachable", "Cannot reach it");
         yield* store.watch(service, options);
       },
-    });
+    }, () => 0);
     await assert.rejects(feeds.of(SERVICE).since(undefined, 0, NEVER), { reason: "unreachable" });
     failing = false;
     assert.equal((await feeds.of(SERVICE).since(undefined, 0, NEVER)).records.length, 1);
@@ -73,7 +73,7 @@ describe("feedsOf()", () => {
       async *watch() {
         yield [recordOf("a")];
       },
-    });
+    }, () => 0);
     const feed = feeds.of(SERVICE);
     await settled();
     await assert.rejects(feed.since(undefined, 0, NEVER), { reason: "unreachable" });
@@ -82,7 +82,7 @@ describe("feedsOf()", () => {
 
   test("feedsOf() follows 1,024 services at once and no more", async () => {
     const { registry, watching } = watchedStore();
-    const feeds = feedsOf(registry);
+    const feeds = feedsOf(registry, () => 0);
     for (let i = 0; i < 1_024; i++) feeds.of(`s${i}.v1`);
     await settled();
     assert.equal(watching.size, 1_024);
@@ -100,7 +100,7 @@ describe("feedsOf()", () => {
   });
 
   test("feedsOf() takes no further service while all that it follows have records", async () => {
-    const feeds = feedsOf(giving([recordOf("a")]));
+    const feeds = feedsOf(giving([recordOf("a")]), () => 0);
     for (let i = 0; i < 1_024; i++) await feeds.of(`s${i}.v1`).since(undefined, 0, NEVER);
     assert.throws(() => feeds.of("more.v1"), { reason: "too_many" });
     assert.equal((await feeds.of("s0.v1").since(undefined, 0, NEVER)).records.length, 1);
@@ -110,7 +110,7 @@ describe("feedsOf()", () => {
   test("feedsOf() goes on giving a service that has records while somebody asks for names that have none", async () => {
     const { registry } = watchedStore();
     await registry.register(recordOf("a"));
-    const feeds = feedsOf(registry);
+    const feeds = feedsOf(registry, () => 0);
     for (let i = 0; i < 1_024; i++) await feeds.of(`made.up${i}`).since(undefined, 0, NEVER);
     assert.equal((await feeds.of(SERVICE).since(undefined, 0, NEVER)).records.length, 1);
     feeds[Symbol.dispose]();

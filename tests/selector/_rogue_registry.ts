@@ -1,7 +1,14 @@
 // A registry of which a tenth is lies: what others signed, what nobody signed, what has ended, and what is older than it says.
-import { createAuthority, generateKey, type Identity, importIdentity } from "../../src/auth/mod.ts";
+import { createAuthority, generateKey, type Identity, importIdentity, signJws } from "../../src/auth/mod.ts";
 import { fromBase64, toBase64Url } from "../../src/internal/base64.ts";
-import { type InstanceDescription, type RecordTerms, type Registry, signRecord } from "../../src/registry/mod.ts";
+import {
+  type InstanceDescription,
+  readRecord,
+  type RecordTerms,
+  type Registry,
+  signRecord,
+} from "../../src/registry/mod.ts";
+import { RECORD_TYPE } from "../../src/registry/record.ts";
 import { DOMAIN, ORDERS, type SimulatedInstance, type SimulatedMesh } from "./_simulated_mesh.ts";
 import type { Simulation } from "./_virtual_time.ts";
 
@@ -97,9 +104,12 @@ const KINDS: readonly Kind[] = [
     const nowMs = mesh.simulation.now() + 86_400_000;
     return await recordOf(honest(mesh), { endpoints: [endpoint], instance }, { nowMs });
   },
-  // A lease without an end.
-  async (mesh, endpoint, instance) =>
-    await recordOf(honest(mesh), { endpoints: [endpoint], instance }, { lifetimeMs: 86_400_000 }),
+  // A lease without an end, which nobody here would sign.
+  async (mesh, endpoint, instance) => {
+    const { sign, ...identity } = honest(mesh);
+    const { claims } = readRecord(await recordOf({ ...identity, sign }, { endpoints: [endpoint], instance }));
+    return await signJws(RECORD_TYPE, { ...claims, exp: claims.iat + 86_400 }, { sign });
+  },
   // A way out of the domain.
   async (mesh, _, instance) => await recordOf(honest(mesh), { endpoints: [`https://${instance}.evil.test`], instance }),
   // Another environment.

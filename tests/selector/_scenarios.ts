@@ -68,6 +68,37 @@ export function partition(seed: number, size: Size, { cut, lastsMs, ...who }: Pa
   });
 }
 
+/** Connections are refused for a while and then are not: who tries again makes no call twice that must be made once. */
+export function stumbling(seed: number, size: Size): Promise<void> {
+  return simulate(seed, async (simulation) => {
+    const { chance, now, sleep } = simulation;
+    const mesh = await simulatedMesh(simulation, { ...size, paceMs: [300, 1_500], hedgeAfterMs: 40 });
+    mesh.start();
+    const endsAtMs = now() + 60_000;
+    while (now() < endsAtMs) {
+      await sleep(chance.between(300, 2_000));
+      const { listener } = chance.pick([...mesh.instances]);
+      listener.state = "refusing";
+      sleep(chance.between(500, 5_000)).then(() => void (listener.state = "serving"));
+    }
+    await mesh.stop();
+    assertNothingForbidden(mesh);
+    assert.deepEqual(mesh.lost.filter(({ number }) => !mesh.network.sightings.metDead.has(number)), []);
+  });
+}
+
+/** All records end while calls are under way that are made a second time after a while: not by a record that has ended. */
+export function expiring(seed: number, size: Size): Promise<void> {
+  return simulate(seed, async (simulation) => {
+    const mesh = await simulatedMesh(simulation, { ...size, paceMs: [50, 300], hedgeAfterMs: 60, workMs: 900 });
+    for (const instance of mesh.instances) instance.cut = "refused";
+    mesh.start();
+    await simulation.sleep(LEASE_MS + 1_000);
+    await mesh.stop();
+    assertNothingForbidden(mesh);
+  });
+}
+
 /** Nobody's clock is right: no call is made by a record that has expired, and nobody is lost sight of. */
 export function skew(seed: number, size: Size, skewMs: number): Promise<void> {
   return simulate(seed, async (simulation) => {

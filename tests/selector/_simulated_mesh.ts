@@ -48,6 +48,10 @@ export interface MeshOptions {
   readonly paceMs?: readonly [number, number];
   /** Whether the instances of one identity share its key, so that there are fewer tokens to verify. @default {false} */
   readonly sharedKeys?: boolean;
+  /** After how long some clients make a safe call a second time, in milliseconds. @default {200} */
+  readonly hedgeAfterMs?: number;
+  /** How long an instance takes for a call at most, in milliseconds. @default {60} */
+  readonly workMs?: number;
   /** What stands between the records that were registered and everybody who reads them. @default {nothing} */
   readonly reading?: (registry: Registry) => Registry;
   /** Serves the store to machines. @default {they read and write it as it is} */
@@ -108,7 +112,7 @@ export interface SimulatedMesh {
 /** Starts the instances and the clients; nobody calls yet. */
 export async function simulatedMesh(simulation: Simulation, options: MeshOptions): Promise<SimulatedMesh> {
   const { chance, now, sleep } = simulation;
-  const network = simulatedNetwork(simulation);
+  const network = simulatedNetwork(simulation, options.workMs ?? 60);
   const authority = await createAuthority(DOMAIN);
   const store = network.witness(memoryRegistry());
   const { reading = (registry) => registry, serving } = options;
@@ -157,7 +161,7 @@ export async function simulatedMesh(simulation: Simulation, options: MeshOptions
       selector: selectorOf(at),
       now: machine.now,
       ...options.refreshMs === undefined ? {} : { refreshMs: options.refreshMs },
-      ...at % 4 === 3 ? { hedgeAfterMs: 200 } : {},
+      ...at % 2 === 1 ? { hedgeAfterMs: options.hedgeAfterMs ?? 200 } : {},
       connect: (endpoint) => network.connect(machine, endpoint),
     });
     return Object.assign(machine, { transport, orders: createClient(Orders, transport, { timeoutMs: TIMEOUT_MS }) });

@@ -48,7 +48,7 @@ export interface Network {
   connect(client: Machine, endpoint: string): Transport;
 }
 
-export function simulatedNetwork(simulation: Simulation): Network {
+export function simulatedNetwork(simulation: Simulation, workMs: number): Network {
   const listeners = new Map<string, Listener>();
   const sightings: Sightings = { violations: [], answered: 0, made: new Map(), metDead: new Set() };
   return {
@@ -65,7 +65,8 @@ export function simulatedNetwork(simulation: Simulation): Network {
       },
     }),
     link: (machine, registry) => link(simulation, machine, registry),
-    connect: (client, endpoint) => (call) => travel({ simulation, listeners, sightings }, client, endpoint, call),
+    connect: (client, endpoint) => (call) =>
+      travel({ simulation, listeners, sightings, workMs }, client, endpoint, call),
   };
 }
 
@@ -73,6 +74,7 @@ interface Ground {
   readonly simulation: Simulation;
   readonly listeners: Map<string, Listener>;
   readonly sightings: Sightings;
+  readonly workMs: number;
 }
 
 const unreachable = () => new RegistryError("unreachable", "Cannot use the registry: it is cut off");
@@ -107,7 +109,7 @@ function link(simulation: Simulation, machine: Machine, registry: Registry): Reg
 
 /** Takes one call to an endpoint, and notes whether it may go there at all. */
 async function travel(
-  { simulation: { chance, sleep, now }, listeners, sightings }: Ground,
+  { simulation: { chance, sleep, now }, listeners, sightings, workMs }: Ground,
   client: Machine,
   endpoint: string,
   call: Call,
@@ -131,7 +133,7 @@ async function travel(
   if (listener.state === "ended") throw new RpcError("unavailable", "The server is about to end", { received: true });
   if (!call.method.options.safe) sightings.made.set(number, (sightings.made.get(number) ?? 0) + 1);
   listener.inFlight++;
-  await sleep(chance.between(2, 60));
+  await sleep(chance.between(2, workMs));
   listener.inFlight--;
   if (isDead(listener)) {
     sightings.metDead.add(number);

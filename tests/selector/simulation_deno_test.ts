@@ -1,6 +1,17 @@
 // Meshes of many sizes on a virtual clock. A failure names its seed: `SIMULATION_SEED=7 deno test …` runs that one alone.
 import { test } from "node:test";
-import { churn, deploy, everything, following, type Partition, partition, rogue, skew } from "./_scenarios.ts";
+import {
+  churn,
+  deploy,
+  everything,
+  expiring,
+  following,
+  type Partition,
+  partition,
+  rogue,
+  skew,
+  stumbling,
+} from "./_scenarios.ts";
 
 const replayed = Deno.env.get("SIMULATION_SEED");
 const SEEDS = replayed === undefined ? [1, 2] : [Number(replayed)];
@@ -25,6 +36,10 @@ for (const seed of SEEDS) {
   test(`announce() loses no call in a deploy one by one (seed ${seed})`, () =>
     deploy(seed, { instances: 6, clients: 30 }, 1, { paceMs: [5_000, 6_500] }));
   test(`announce() loses no call in a deploy of many at a time (seed ${seed})`, () => deploy(seed, SIZE, 10));
+  test(`balancedTransport() makes no call twice that must be made once (seed ${seed})`, () =>
+    stumbling(seed, { instances: 8, clients: 16 }));
+  test(`balancedTransport() hedges by no record that has ended (seed ${seed})`, () =>
+    expiring(seed, { instances: 40, clients: 16 }));
   test(`balancedTransport() calls no rogue (seed ${seed})`, () => rogue(seed, SIZE));
   test(`balancedTransport() follows a registry over its service (seed ${seed})`, () =>
     following(seed, { instances: 20, clients: 6 }));

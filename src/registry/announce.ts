@@ -16,7 +16,7 @@ export interface AnnounceOptions extends Omit<InstanceDescription, "services" | 
   readonly leaseMs?: number;
   /**
    * How long it goes on being there after it has said that it will end, in milliseconds: longer than its clients go
-   * without looking (`refreshMs` of `cachedRegistry`).
+   * without looking (`refreshMs` of `cachedRegistry`, and a second for the answer).
    *
    * @default {5_000}
    */

@@ -40,8 +40,8 @@ export interface CachedRegistry {
  * Remembers what a registry gave: a call does not wait for it, and it may be out of reach until the last records expire.
  *
  * It asks again when it is asked, not by the clock, so it keeps no program from ending. Whoever asks while it asks waits
- * for the same answer. An answer without a single instance is what a broken registry gives too: it takes nothing away
- * from what was verified before; an instance that ends says so itself, by its record.
+ * for the same answer. An instance leaves by its own word or when its record ends: that an answer leaves it out takes
+ * nothing away from what was verified before.
  *
  * @param registry What verifies the records.
  * @param options What differs from the defaults.
@@ -109,7 +109,8 @@ function instancesOf(cache: Cache, service: string): readonly Instance[] | Promi
     throw view.failure.error;
   }
   const reading = readAgain(cache, service, view);
-  if (isUsable && ageMs < 2 * cache.refreshMs) return view.instances;
+  const isLate = view.failure !== undefined || nowMs - (view.reading?.sinceMs ?? nowMs) >= PATIENCE_MS;
+  if (isUsable && (isLate || ageMs < cache.refreshMs + PATIENCE_MS)) return view.instances;
   return waitFor(cache, view, reading);
 }
 
@@ -146,10 +147,11 @@ async function readOnce(
 ): Promise<void> {
   const { registry, now } = cache;
   const ending = new AbortController();
+  const startedAtMs = now();
   try {
     const resolved = registry.resolve(service, { signal: ending.signal });
     const instances = await within(resolved, () => READ_MS, tooSlow);
-    if (isCurrent()) take(cache, view, instances); // one that was replaced is not news
+    if (isCurrent()) take(cache, view, instances, startedAtMs); // one that was replaced is not news
   } catch (error) {
     if (isCurrent()) view.failure = { error, atMs: now() };
   } finally {
@@ -157,13 +159,23 @@ async function readOnce(
   }
 }
 
-function take({ registry, now }: Cache, view: View, instances: readonly Instance[]): void {
+/**
+ * Takes over an answer. Who is left out of it goes on being used, unless it has said that it would end: a registry that was
+ * started again knows nobody at first, one that lies would rather know only its friends. Who has not looked for a while
+ * may have missed the word, and believes an answer that is one. Where trust has changed, who is left out may be revoked.
+ */
+function take(cache: Cache, view: View, instances: readonly Instance[], readAtMs: number): void {
+  const { registry, refreshMs, now } = cache;
   const nowMs = now();
-  // Where trust has changed, those that are not there any more may be revoked.
-  const isKept = instances.length === 0 && view.revision === registry.revision;
-  if (!isKept) keep(view, instances);
+  const hasLooked = readAtMs - (view.readAtMs ?? -Infinity) <= refreshMs + PATIENCE_MS;
+  const mayKeep = view.revision === registry.revision && (hasLooked || instances.length === 0);
+  const present = new Set(instances.map(({ name }) => name));
+  const kept = view.instances.filter(({ name, draining, expiresAtMs }) =>
+    mayKeep && !draining && expiresAtMs > nowMs && !present.has(name)
+  );
+  keep(view, kept.length > 0 ? [...instances, ...kept] : instances);
   view.revision = registry.revision;
-  view.readAtMs = nowMs;
+  view.readAtMs = readAtMs;
   view.failure = undefined;
 }
 
@@ -183,10 +195,11 @@ function follow(cache: Cache, service: string): Disposable {
       try {
         for await (const instances of cache.registry.watch(service, { signal })) {
           if (signal.aborted) break;
-          if (!isConnected) view.watches++;
+          if (isConnected) view.readAtMs = cache.now(); // nothing happened since the last time
+          else view.watches++;
           isConnected = true;
           failures = 0;
-          take(cache, view, instances);
+          take(cache, view, instances, cache.now());
         }
       } catch (error) {
         view.failure = { error, atMs: cache.now() };

@@ -102,6 +102,7 @@ const isCanonicalAddress = (host: string) =>
 
 /** The address that a URL's host is; an IPv4 one that is wrapped into IPv6 is what it wraps. */
 function addressOf(host: string) {
+  if (!/^(?:\[.*\]|[\d.]+)$/.test(host)) return undefined; // as the URL Standard spells an address; asking costs more
   const bare = host.startsWith("[") ? host.slice(1, -1) : host;
   return ipaddr.isValid(bare) ? ipaddr.process(bare) : undefined;
 }

@@ -96,8 +96,8 @@ function assertInTime({ iat, exp, wit }: RecordClaims, nowMs: number): void {
   }
 }
 
-/** How far clocks may differ, in milliseconds. */
-const SKEW_MS = 5_000;
+/** How far clocks may differ, in milliseconds: each by half of it from the right time. */
+const SKEW_MS = 10_000;
 
 const refused = (reason: RegistryError["reason"], why: string) =>
   new RegistryError(reason, `Cannot accept the record: ${why}`);

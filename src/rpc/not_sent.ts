@@ -8,17 +8,19 @@
  */
 export function isNotSent(error: unknown): boolean {
   for (let at = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
-    if (NO_CONNECTION.has((at as { readonly code?: unknown }).code as string)) return true;
-    if (at.message.includes(": client error (Connect): ")) return true;
+    const { code, syscall } = at as { readonly code?: unknown; readonly syscall?: unknown };
+    if (NO_CONNECTION.has(code as string) || syscall === "connect") return true;
+    if (DENO_CONNECT.test(at.message)) return true;
   }
   return false;
 }
+
+/** From its beginning: further on, errors repeat what the other side says (HTTP/2 GOAWAY). */
+const DENO_CONNECT = /^error sending request for url \(\S+\): client error \(Connect\): /;
 
 const NO_CONNECTION: ReadonlySet<string> = /* @__PURE__ */ new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
   "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
   "UND_ERR_CONNECT_TIMEOUT",
 ]);

@@ -2,14 +2,21 @@ import { type Call, NotSentError, type Reply, RpcError } from "../rpc/mod.ts";
 import type { Fleet, Member } from "./fleet.ts";
 import type { Verdict } from "./health.ts";
 
+/** Where one attempt goes. */
+export interface Target {
+  readonly fleet: Fleet;
+  readonly member: Member;
+  /** Whether it finds out if an instance that failed is well again. */
+  readonly isProbe: boolean;
+}
+
 /**
  * Makes a call at one instance, and notes how that went.
  *
  * @param isOvertaken Whether another instance has answered the same call in the meantime.
  */
 export async function attemptAt(
-  fleet: Fleet,
-  member: Member,
+  { fleet, member, isProbe }: Target,
   call: Call,
   isOvertaken: () => boolean = () => false,
 ): Promise<Reply> {
@@ -25,7 +32,7 @@ export async function attemptAt(
     throw error;
   } finally {
     member.inFlight--;
-    fleet.observe(member, verdict, performance.now() - startedAt);
+    fleet.observe(member, { verdict, tookMs: performance.now() - startedAt, isProbe });
   }
 }
 
@@ -56,7 +63,7 @@ export interface Hedge {
 }
 
 /** Makes a call at one instance, and if that takes too long at another too; the first answer counts. */
-export async function attemptHedged(fleet: Fleet, member: Member, call: Call, hedge: Hedge): Promise<Reply> {
+export async function attemptHedged(target: Target, call: Call, hedge: Hedge): Promise<Reply> {
   const endsAt = performance.now() + call.timeoutMs;
   const ending = new AbortController();
   let isOvertaken = false;
@@ -65,13 +72,18 @@ export async function attemptHedged(fleet: Fleet, member: Member, call: Call, he
   if (call.signal?.aborted) cancel();
   const { signal } = ending;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const first = attemptAt(fleet, member, { ...call, signal }, () => isOvertaken);
+  const first = attemptAt(target, { ...call, signal }, () => isOvertaken);
   const second = new Promise<Reply>((resolve, reject) => {
     let other: Member | undefined;
     timer = setTimeout(() => {
-      other = hedge.other();
+      try {
+        other = hedge.other();
+      } catch {
+        // The first attempt goes on; what a timer throws would end the process.
+      }
       if (!other) return reject(NO_OTHER);
-      attemptAt(fleet, other, { ...call, signal, timeoutMs: endsAt - performance.now() }).then((reply) => {
+      const second = { fleet: target.fleet, member: other, isProbe: false };
+      attemptAt(second, { ...call, signal, timeoutMs: endsAt - performance.now() }).then((reply) => {
         isOvertaken = true;
         resolve(reply);
       }, reject);

@@ -8,6 +8,7 @@ import {
   type CachedRegistryOptions,
   type Instance,
   type Registry,
+  RegistryError,
   verifiedRegistry,
   type VerifiedRegistryOptions,
 } from "../registry/mod.ts";
@@ -155,7 +156,7 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
     if (!part) throw new TypeError(`Cannot call instances without "${name}"`);
   }
   const { maxAttempts = 3, hedgeAfterMs, panicShare = 0.5 } = rest;
-  assertRange("maxAttempts", maxAttempts, 1, 10);
+  assertRange("maxAttempts", Number.isInteger(maxAttempts) ? maxAttempts : NaN, 1, 10);
   assertRange("hedgeAfterMs", hedgeAfterMs ?? 1, 1, 2 ** 31 - 1);
   assertRange("panicShare", panicShare, 0, 1);
   const { namespace, endpoints, audit, now, trustDomains = [identity.trustDomain] } = rest;
@@ -220,9 +221,14 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
   try {
     const found = mesh.cached.instances(service);
     const isThere = !(found instanceof Promise);
-    fleet.update(isThere ? found : await within(found, () => endsAtMs - performance.now(), overdue));
+    fleet.update(
+      isThere ? found : await within(untilAborted(found, call.signal), () => endsAtMs - performance.now(), overdue),
+    );
   } catch (cause) {
     if (cause instanceof RpcError) throw cause;
+    if (!(cause instanceof RegistryError)) {
+      throw new RpcError("internal", "Cannot choose an instance", { cause, received: true });
+    }
     throw new RpcError("unavailable", `Cannot find an instance of "${service}": the registry cannot be read`, {
       cause,
       received: true,
@@ -232,19 +238,44 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
   throw new RpcError("unavailable", `There is no instance of "${service}" that can be trusted`, { received: true });
 }
 
+/** Waits for what was found, and no longer than anybody wants to know. */
+async function untilAborted<Found>(found: Promise<Found>, signal: AbortSignal | undefined): Promise<Found> {
+  if (!signal) return await found;
+  let abort: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(canceled(signal.reason));
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+  });
+  try {
+    return await Promise.race([found, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort!);
+  }
+}
+
 /** One attempt, which is two at once where a second one may overtake the first. */
-async function attempt({ budget, hedgeAfterMs }: Mesh, fleet: Fleet, call: Call, tried: Set<Member>): Promise<Reply> {
+async function attempt(
+  { cached, budget, hedgeAfterMs }: Mesh,
+  fleet: Fleet,
+  call: Call,
+  tried: Set<Member>,
+): Promise<Reply> {
   const probed = tried.size === 0 ? fleet.probe(isRepeatable(call)) : undefined;
   const member = probed ?? fleet.choose(call, tried);
   tried.add(member);
   const isProbe = probed !== undefined && isRepeatable(call);
   const afterMs = isProbe ? Math.min(hedgeAfterMs ?? PROBE_MS, PROBE_MS) : hedgeAfterMs;
   const mayOvertake = isProbe || call.method.options.safe === true;
-  if (afterMs === undefined || !mayOvertake || fleet.size === 1) return await attemptAt(fleet, member, call);
-  return await attemptHedged(fleet, member, call, {
+  const first = { fleet, member, isProbe: probed !== undefined };
+  if (afterMs === undefined || !mayOvertake || fleet.size === 1) return await attemptAt(first, call);
+  return await attemptHedged(first, call, {
     afterMs,
     other() {
-      if (!budget.take()) return undefined;
+      const found = cached.instances(call.method.service); // some may have expired in the meantime
+      if (found instanceof Promise) return void found.catch(() => {});
+      fleet.update(found);
+      if (fleet.size === 0 || !budget.take()) return undefined;
       const other = fleet.choose(call, tried);
       tried.add(other);
       return other;

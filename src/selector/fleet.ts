@@ -1,6 +1,6 @@
 import type { Instance } from "../registry/mod.ts";
 import type { Call, Transport } from "../rpc/mod.ts";
-import { type Health, healthOf, tooSlow, type Verdict } from "./health.ts";
+import { type Health, healthOf, type Outcome, tooSlow } from "./health.ts";
 import type { Candidate, Pick, Pool, Selector } from "./selector.ts";
 
 /** An instance as this client knows it. */
@@ -30,7 +30,7 @@ export interface Fleet {
    */
   choose(call: Call, tried: ReadonlySet<Member>): Member;
   /** Takes in how an attempt ended. */
-  observe(member: Member, verdict: Verdict, tookMs: number): void;
+  observe(member: Member, outcome: Outcome): void;
 }
 
 /** What a fleet needs to know. */
@@ -77,8 +77,8 @@ export function createFleet(options: FleetOptions): Fleet {
       if (tried.size === 0) return chosenOf(prepared ??= prepare(pool, options.selector), call);
       return chosenOf(prepare(withoutTried(pool, members, tried), options.selector), call);
     },
-    observe(member, verdict, tookMs) {
-      let isChanged = member.health.observe(verdict, tookMs);
+    observe(member, outcome) {
+      let isChanged = member.health.observe(outcome);
       const nowMs = now();
       if (nowMs - comparedAtMs >= COMPARE_MS) {
         comparedAtMs = nowMs;
@@ -111,7 +111,8 @@ function reconcile(before: readonly Member[], instances: readonly Instance[], op
     const reachedAt = `${endpointOf(instance)} ${instance.audience}`;
     const member = known.get(instance.name);
     if (member?.reachedAt !== reachedAt) {
-      return { instance, inFlight: 0, health: healthOf(options.now), reachedAt, transport: options.connect(instance) };
+      const health = member?.health ?? healthOf(options.now); // who moves takes along what is known of it
+      return { instance, inFlight: 0, health, reachedAt, transport: options.connect(instance) };
     }
     member.instance = instance;
     return member;
@@ -121,7 +122,9 @@ function reconcile(before: readonly Member[], instances: readonly Instance[], op
 /** Those that are well; all, where too few are: what fails everywhere is seldom the fault of each. */
 function poolOf(members: readonly Member[], panicShare: number): Pool {
   const candidates = members.filter(({ health }) => !health.isEjected);
-  if (candidates.length < members.length * panicShare) return { candidates: Object.freeze([...members]), ejected: [] };
+  if (candidates.length === 0 || candidates.length < members.length * panicShare) {
+    return { candidates: Object.freeze([...members]), ejected: [] };
+  }
   return { candidates: Object.freeze(candidates), ejected: members.filter(({ health }) => health.isEjected) };
 }
 

@@ -1,6 +1,15 @@
 /** How an attempt ended, as far as it says something of the instance. */
 export type Verdict = "fine" | "failed" | "down" | "none";
 
+/** What became of one attempt. */
+export interface Outcome {
+  readonly verdict: Verdict;
+  /** How long it took, in milliseconds. */
+  readonly tookMs: number;
+  /** Whether it was the one that tried the instance again. */
+  readonly isProbe: boolean;
+}
+
 /** How well an instance has been doing, as this client sees it. */
 export interface Health {
   /** Whether calls are kept away from it. */
@@ -17,7 +26,7 @@ export interface Health {
    */
   probe(isRepeatable: boolean): boolean;
   /** Takes in how an attempt ended; returns whether calls are to be kept away now that were not, or not any more. */
-  observe(verdict: Verdict, tookMs: number): boolean;
+  observe(outcome: Outcome): boolean;
   /** Keeps calls away from it because it is slow. */
   eject(): void;
 }
@@ -46,12 +55,10 @@ export function healthOf(now: () => number): Health {
       if (now() < probeAtMs + (isRepeatable ? 0 : ejectedMs)) return false;
       return state.isProbing = true;
     },
-    observe(verdict, tookMs) {
-      const { isProbing } = state;
-      state.isProbing = false;
-      if (verdict === "none") return false; // after a probe, the next call tries again
-      if (verdict === "fine") return noteSuccess(state, tookMs, isProbing, now());
-      return noteFailure(state, verdict, isProbing, now());
+    observe(outcome) {
+      if (outcome.isProbe) state.isProbing = false;
+      if (outcome.verdict === "none") return false; // after a probe, the next call tries again
+      return outcome.verdict === "fine" ? noteSuccess(state, outcome, now()) : noteFailure(state, outcome, now());
     },
     eject: () => eject(state, now()),
   };
@@ -83,10 +90,10 @@ const UNKNOWN: State = {
   samples: 0,
 };
 
-function noteSuccess(state: State, tookMs: number, isProbing: boolean, nowMs: number): boolean {
+function noteSuccess(state: State, { tookMs, isProbe }: Outcome, nowMs: number): boolean {
   state.failures = 0;
   // Where too few are left, those that are kept out are called too.
-  const isBack = state.probeAtMs !== undefined && (isProbing || nowMs >= state.probeAtMs);
+  const isBack = state.probeAtMs !== undefined && (isProbe || nowMs >= state.probeAtMs);
   if (isBack) {
     state.probeAtMs = undefined;
     state.returnedAtMs = nowMs;
@@ -97,10 +104,10 @@ function noteSuccess(state: State, tookMs: number, isProbing: boolean, nowMs: nu
   return isBack;
 }
 
-function noteFailure(state: State, verdict: "failed" | "down", isProbing: boolean, nowMs: number): boolean {
+function noteFailure(state: State, { verdict, isProbe }: Outcome, nowMs: number): boolean {
   const isEjected = state.probeAtMs !== undefined;
-  if (isEjected && !isProbing) return false;
-  if (!isProbing && verdict === "failed" && ++state.failures < FAILURES) return false;
+  if (isEjected && !isProbe) return false;
+  if (!isProbe && verdict === "failed" && ++state.failures < FAILURES) return false;
   eject(state, nowMs);
   return !isEjected;
 }

@@ -7,7 +7,8 @@ import type { Selector } from "./selector.ts";
  * Draws two by chance and chooses the one that is answering fewer of this client's calls for its weight: nearly as even as
  * asking all of them, without everybody running to the same one.
  *
- * The client counts; what an instance would say of its own load is not asked.
+ * The client counts; what an instance would say of its own load is not asked. Among several identities load is not looked
+ * at: one that always answers at once, with whatever, would draw nearly all calls.
  *
  * @param options The source of chance.
  * @returns The selector.
@@ -22,7 +23,7 @@ export function leastLoaded({ random = secureRandom() }: ChanceOptions = {}): Se
       for (let again = 0; second === first && again < MAX_DRAWS; again++) second = draw();
       return second.load * first.weight < first.load * second.weight ? second : first;
     };
-  });
+  }, (identities) => drawing(identities, random));
 }
 
 /** Enough to find another one unless one has nearly all the weight. */

@@ -15,16 +15,17 @@ export interface Weighted {
 export type Chooser = <Item extends Weighted>(items: readonly Item[]) => (call: Call) => Item;
 
 /**
- * Chooses an identity first and one of its instances then, both in the same way: an identity counts once, however many
- * instances it registers, so that false ones win nothing.
+ * Chooses an identity first and one of its instances then: an identity counts once, however many instances it registers, so
+ * that false ones win nothing.
  *
  * The weight of an identity is the largest of its instances' weights: what they say of themselves can lower its share and
  * never raise it over anybody else's.
  *
- * @param choose How one of several is chosen.
+ * @param choose How one of several instances is chosen.
+ * @param chooseIdentity How one of several identities is. @default {as instances are}
  * @returns The selector.
  */
-export function perIdentity(choose: Chooser): Selector {
+export function perIdentity(choose: Chooser, chooseIdentity: Chooser = choose): Selector {
   return ({ candidates }) => {
     const groups = new Map<string, Candidate[]>();
     for (const candidate of candidates) {
@@ -34,8 +35,8 @@ export function perIdentity(choose: Chooser): Selector {
     }
     const identities = [...groups].map(([name, members]) => identityOf(name, members, choose));
     if (identities.length === 1) return identities[0]!.pick;
-    const chooseIdentity = choose(identities);
-    return (call) => chooseIdentity(call).pick(call);
+    const pick = chooseIdentity(identities);
+    return (call) => pick(call).pick(call);
   };
 }
 

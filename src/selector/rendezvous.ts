@@ -36,11 +36,12 @@ export function rendezvous(keyOf: (call: Call) => string, options: RendezvousOpt
   if (options.secret && options.secret.length !== SECRET) {
     throw new RangeError(`Cannot place calls: the secret must have ${SECRET} bytes`);
   }
+  const given = options.secret?.slice(); // the caller may wipe its own
   let hashes: Hashes | undefined;
   // Not before the first call: workerd gives no random bits to a module that is being loaded.
   const hashing = () => {
     if (hashes) return hashes;
-    const secret = options.secret ?? crypto.getRandomValues(new Uint8Array(SECRET));
+    const secret = given ?? crypto.getRandomValues(new Uint8Array(SECRET));
     return hashes = { ofName: keyedHash(secret, "name"), ofKey: keyedHash(secret, "key") };
   };
   return perIdentity((items) => placing(items, keyOf, hashing()));
@@ -111,11 +112,11 @@ function meet(high: number, low: number): number {
   let mixed = Math.imul(high, 0x9e3779b1) ^ low;
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return mixed ^ (mixed >>> 16);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
 /** Makes a share proportional to its weight (Schindelhauer and Schomaker, "Weighted Distributed Hash Tables", 2005). */
-const weighted = (met: number, weight: number) => weight / -Math.log(((met >>> 0) + 0.5) / 2 ** 32);
+const weighted = (met: number, weight: number) => weight / -Math.log((met + 0.5) / 2 ** 32);
 
 /** In bytes. */
 const SECRET = 32;

@@ -20,15 +20,12 @@ function inTurn<Item extends Weighted>(items: readonly Item[], random: Random): 
   if (items.every(({ weight }) => weight === items[0]!.weight)) {
     return () => items[next = (next + 1) % items.length]!;
   }
-  const total = items.reduce((sum, { weight }) => sum + weight, 0);
-  const due = items.map(({ weight }) => random.below(weight));
+  // Each is due after every stride, at first anywhere within one.
+  const due = items.map(({ weight }) => random.below(2 ** 32) / 2 ** 32 / weight);
   return () => {
     let chosen = 0;
-    for (let i = 0; i < items.length; i++) {
-      due[i]! += items[i]!.weight;
-      if (due[i]! > due[chosen]!) chosen = i;
-    }
-    due[chosen]! -= total;
+    for (let i = 1; i < items.length; i++) if (due[i]! < due[chosen]!) chosen = i;
+    due[chosen]! += 1 / items[chosen]!.weight;
     return items[chosen]!;
   };
 }

@@ -1,3 +1,4 @@
+import { pause } from "../internal/pause.ts";
 import { inTime, unreachable } from "./etcd_exchange.ts";
 import { type EtcdGateway, REQUEST_MS } from "./etcd_gateway.ts";
 import { below, type EtcdEntry, type EtcdRange, type EtcdWatchAnswer, RANGE } from "./etcd_wire.ts";
@@ -129,20 +130,6 @@ function take(state: State, answer: EtcdWatchAnswer): boolean {
 }
 
 const tooMany = () => new RegistryError("too_many", "Cannot read the service: the registry has too many records");
-
-/** Waits, unless it is ended before. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
-  });
-}
 
 /** How often in a row it begins again, within 7 s: an etcd that restarts is there sooner. */
 const MAX_FAILURES = 6;

@@ -156,7 +156,10 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
     if (!part) throw new TypeError(`Cannot call instances without "${name}"`);
   }
   const { maxAttempts = 3, hedgeAfterMs, panicShare = 0.5 } = rest;
-  assertRange("maxAttempts", Number.isInteger(maxAttempts) ? maxAttempts : NaN, 1, 10);
+  assertRange("maxAttempts", maxAttempts, 1, 10);
+  if (!Number.isInteger(maxAttempts)) {
+    throw new RangeError(`Cannot call instances with maxAttempts ${maxAttempts}: it must be whole`);
+  }
   assertRange("hedgeAfterMs", hedgeAfterMs ?? 1, 1, 2 ** 31 - 1);
   assertRange("panicShare", panicShare, 0, 1);
   const { namespace, endpoints, audit, now, trustDomains = [identity.trustDomain] } = rest;
@@ -275,8 +278,9 @@ async function attempt(
       const found = cached.instances(call.method.service); // some may have expired in the meantime
       if (found instanceof Promise) return void found.catch(() => {});
       fleet.update(found);
-      if (fleet.size === 0 || !budget.take()) return undefined;
+      if (fleet.size === 0) return undefined;
       const other = fleet.choose(call, tried);
+      if (other.instance.name === member.instance.name || !budget.take()) return undefined;
       tried.add(other);
       return other;
     },

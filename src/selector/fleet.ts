@@ -64,8 +64,8 @@ export function createFleet(options: FleetOptions): Fleet {
     },
     update(instances) {
       if (instances === source) return;
-      source = instances;
       members = reconcile(members, callable(instances, options), options);
+      source = instances; // not before: a filter that throws would leave those of before in use
       changed();
     },
     probe(isRepeatable) {

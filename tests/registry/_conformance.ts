@@ -1,21 +1,14 @@
 // What every registry must do, whatever keeps its records: the contract in the comments of src/registry/registry.ts.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Identity } from "../../src/auth/mod.ts";
-import { type Registry, RegistryError, signRecord } from "../../src/registry/mod.ts";
+import { RegistryError } from "../../src/registry/mod.ts";
 import { mustCome } from "../_patience.ts";
-import { type Clock, DOMAIN, type World, world } from "../auth/_world.ts";
+import { DOMAIN } from "../auth/_world.ts";
+import { A, conformanceRig, type MakeRegistry, ORDERS, realClock, type Rig, SERVES } from "./_conformance_rig.ts";
 import { watch } from "./_watching.ts";
 
+export { type MakeRegistry, ORDERS, realClock, type RegistryUnderTest } from "./_conformance_rig.ts";
 export { watch } from "./_watching.ts";
-
-/** A registry to test, with nothing in it. */
-export interface RegistryUnderTest extends AsyncDisposable {
-  /** As the identity `ORDERS` uses it. */
-  readonly registry: Registry;
-  /** As another identity uses it, for a registry that tells its callers apart. @default {registry} */
-  as?(identity: Identity): Registry;
-}
 
 /** What a registry can do. */
 export interface RegistryAbilities {
@@ -24,20 +17,6 @@ export interface RegistryAbilities {
   /** Whether the caller may list all services. */
   readonly list: boolean;
 }
-
-/** Makes a registry for a test: `orders` is who uses it. */
-export type MakeRegistry = (world: World, orders: Identity) => Promise<RegistryUnderTest>;
-
-/** Who registers. */
-export const ORDERS = `spiffe://${DOMAIN}/orders`;
-/** Services that a registry could take for one another. */
-const SERVES = ["a", "a.v1", "a.v1.x", "a.v1x", "a.V1", "b.v1"];
-const A = "a.v1";
-
-/** The clock of the machine, for a registry whose server goes by it. */
-export const realClock: Clock = Object.assign(() => Date.now(), {
-  pass: () => assert.fail("Nobody moves the machine's clock"),
-});
 
 /**
  * Tests a registry.
@@ -54,7 +33,7 @@ export function registryConformance(
   const { skip = false, expires } = abilities;
   const conforms = (title: string, run: (rig: Rig) => Promise<void>) =>
     test(`${name} ${title}`, { skip }, async () => {
-      await using rig = await rigOf(make, expires);
+      await using rig = await conformanceRig(make, expires === "clock" ? undefined : realClock);
       await run(rig);
     });
   testRegistering(conforms);
@@ -149,6 +128,20 @@ function testRegistering(conforms: Conforms): void {
     await registry.register(later);
     await lease[Symbol.asyncDispose]();
     assert.deepEqual(await registry.resolve(A), [later]);
+  });
+
+  conforms("register() gives a lease that does nothing once a newer record of the instance is there", async (rig) => {
+    const { registry, sign } = rig;
+    const first = await registry.register(await sign({ sequence: 1, services: [A, "b.v1"] }));
+    const second = await registry.register(await sign({ sequence: 2 }));
+    const newest = await sign({ sequence: 3, services: [A, "b.v1"] });
+    const third = await registry.register(newest);
+    for (const older of [first, second]) {
+      await older[Symbol.asyncDispose]();
+      assert.deepEqual([await registry.resolve(A), await registry.resolve("b.v1")], [[newest], [newest]]);
+    }
+    await third[Symbol.asyncDispose]();
+    assert.deepEqual([await registry.resolve(A), await registry.resolve("b.v1")], [[], []]);
   });
 
   conforms("register() gives a lease that takes out a renewed record", async ({ registry, sign }) => {
@@ -334,49 +327,6 @@ function testExpiry(conforms: Conforms, { expires, list }: RegistryAbilities): v
     await using watching = watch(registry, A);
     assert.deepEqual(await watching.next(), [stays]);
   });
-}
-
-interface Signing {
-  readonly identity?: Identity;
-  readonly instance?: string;
-  readonly sequence?: number;
-  readonly services?: readonly string[];
-  readonly weight?: number;
-  readonly lifetimeMs?: number;
-}
-
-/** What a test works with. */
-interface Rig extends AsyncDisposable {
-  readonly registry: Registry;
-  readonly now: Clock;
-  as(identity: Identity): Registry;
-  join(id: string, serves?: readonly string[]): Promise<Identity>;
-  /** A record of `orders#one` with the sequence 1 for the service `a.v1`, where nothing else is said. */
-  sign(signing?: Signing): Promise<string>;
-}
-
-async function rigOf(make: MakeRegistry, expires: RegistryAbilities["expires"]): Promise<Rig> {
-  const here = expires === "clock" ? await world() : await world(DOMAIN, realClock);
-  const join = (id: string, serves = SERVES as readonly string[]) => here.join(id, { serves: [...serves] });
-  const orders = await join(ORDERS);
-  const made = await make(here, orders);
-  return {
-    registry: made.registry,
-    now: here.now,
-    as: (identity) => made.as?.(identity) ?? made.registry,
-    join,
-    sign(
-      { identity = orders, instance = "one", sequence = 1, services = [A], weight = 100, lifetimeMs = 60_000 } = {},
-    ) {
-      return signRecord(identity, {
-        services: Object.fromEntries(services.map((service) => [service, ""])),
-        endpoints: [`https://orders.${DOMAIN}`],
-        instance,
-        weight,
-      }, { sequence, lifetimeMs, nowMs: here.now() });
-    },
-    [Symbol.asyncDispose]: () => made[Symbol.asyncDispose](),
-  };
 }
 
 /** That a registry refused, and why. */

@@ -1,78 +1,9 @@
-import {
-  announce,
-  type AnnounceOptions,
-  type Instance,
-  readRecord,
-  type RecordClaims,
-  type Registry,
-  RegistryError,
-} from "../../src/registry/mod.ts";
-import { contractDigest, createServer, implement, publicOnly, rpc, service } from "../../src/rpc/mod.ts";
+import { announce, type Instance } from "../../src/registry/mod.ts";
+import { contractDigest, createServer, implement, publicOnly } from "../../src/rpc/mod.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import * as v from "valibot";
-import { ENDPOINT, giving, type HeldTimers, heldTimers, joinOther, rig, SERVICE, withResolvers } from "./_rig.ts";
-
-const Orders = service(SERVICE, { list: rpc(v.strictObject({}), v.object({})) });
-const Payments = service("payments.v1", { list: rpc(v.strictObject({}), v.object({})) });
-
-/** A registry that notes what is done to it, and fails as long as a test wants. */
-function noting() {
-  const done: string[] = [];
-  const claims: RecordClaims[] = [];
-  const records: string[] = [];
-  const script = { fails: false, withdrawalFails: false, hold: undefined as Promise<void> | undefined };
-  const registry: Registry = {
-    ...giving([]),
-    async register(record) {
-      const read = readRecord(record).claims;
-      await script.hold;
-      if (script.fails) {
-        done.push("failed");
-        throw new RegistryError("unreachable", "Cannot reach it");
-      }
-      records.push(record);
-      claims.push(read);
-      done.push(`${read.seq}${read.draining ? " draining" : ""}`);
-      return {
-        [Symbol.asyncDispose]() {
-          done.push(`withdrawn ${read.seq}`);
-          return script.withdrawalFails
-            ? Promise.reject(new RegistryError("unreachable", "Cannot"))
-            : Promise.resolve();
-        },
-      };
-    },
-  };
-  return { registry, done, claims, records, script };
-}
-
-const server = (draining = false) => ({ services: [Orders], draining });
-
-async function stage(changes: Partial<AnnounceOptions> = {}) {
-  const world = await rig();
-  const store = noting();
-  const errors: unknown[] = [];
-  const own = server();
-  const timers = heldTimers();
-  const options: AnnounceOptions = {
-    registry: store.registry,
-    identity: world.orders,
-    endpoints: [ENDPOINT],
-    now: world.now,
-    onError: (error) => void errors.push(error),
-    ...changes,
-  };
-  return { ...world, ...store, errors, timers, server: own, start: () => announce(own, options) };
-}
-
-/** Disposes while the timers are held: the time to settle is let pass. */
-async function endOf(announcement: AsyncDisposable, timers: HeldTimers, settleMs = 5_000): Promise<void> {
-  const ended = announcement[Symbol.asyncDispose]();
-  await timers.settle();
-  if (timers.waits().includes(settleMs)) timers.fire(settleMs);
-  await ended;
-}
+import { endOf, Orders, server, stage } from "./_announce.ts";
+import { ENDPOINT, SERVICE, withResolvers } from "./_rig.ts";
 
 describe("announce()", () => {
   test("announce() registers the server with what it serves, and where", async () => {
@@ -219,6 +150,17 @@ describe("announce() renews", () => {
     await endOf(announcement, timers);
   });
 
+  test("announce() goes on with a growing sequence where the clock goes backwards", async () => {
+    const { start, claims, timers, now } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    now.pass(-15_000);
+    timers.fire(20_000);
+    await timers.settle();
+    assert.equal(claims[1]!.seq, claims[0]!.seq + 1);
+    await endOf(announcement, timers);
+  });
+
   test("announce() does not renew twice at once", async () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
@@ -273,6 +215,21 @@ describe("announce() ends", () => {
     assert.equal(errors.length, 1);
   });
 
+  test("announce() gives up a withdrawal that takes longer than 10 s: the lease ends by itself", async () => {
+    const { start, timers, script, errors } = await stage();
+    using _ = timers;
+    const announcement = await start();
+    script.withdrawalHangs = true;
+    const ending = announcement[Symbol.asyncDispose]();
+    await timers.settle();
+    timers.fire(5_000);
+    await timers.settle();
+    assert.deepEqual([timers.waits(), errors], [[10_000], []]);
+    timers.fire(10_000);
+    await ending;
+    assert.equal(errors.length, 1);
+  });
+
   test("announce() lets no renewal that is under way come after the end", async () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
@@ -292,67 +249,6 @@ describe("announce() ends", () => {
     assert.equal(done.length, 4);
     assert.match(done[2]!, / draining$/);
     assert.match(done[3]!, /^withdrawn/);
-  });
-});
-
-describe("announce() refuses", () => {
-  test("announce() refuses a server whose services its identity may not serve", async () => {
-    const world = await rig();
-    const { registry, done } = noting();
-    const options = { registry, endpoints: [ENDPOINT], now: world.now };
-    const both = { services: [Orders, Payments], draining: false };
-    await assert.rejects(announce(both, { ...options, identity: world.orders }), TypeError);
-    const idle = await joinOther(world, "idle", {});
-    await assert.rejects(announce(server(), { ...options, identity: idle }), TypeError);
-    assert.deepEqual(done, []);
-  });
-
-  test("announce() refuses a registry that promises too little", async () => {
-    const { orders, now } = await rig();
-    const { registry, done } = noting();
-    for (
-      const properties of [{ encrypted: false, accessControlled: true }, { encrypted: true, accessControlled: false }]
-    ) {
-      const options = { registry: { ...registry, properties }, identity: orders, endpoints: [ENDPOINT], now };
-      await assert.rejects(announce(server(), options), TypeError);
-    }
-    assert.deepEqual(done, []);
-  });
-
-  test("announce() refuses times that are out of range", async () => {
-    const { orders, now } = await rig();
-    const { registry, done } = noting();
-    const options = { registry, identity: orders, endpoints: [ENDPOINT], now };
-    for (const leaseMs of [2_999, 300_001, NaN, Infinity, -1, 0]) {
-      await assert.rejects(announce(server(), { ...options, leaseMs }), RangeError);
-    }
-    for (const settleMs of [-1, 600_001, NaN, Infinity]) {
-      await assert.rejects(announce(server(), { ...options, settleMs }), RangeError);
-    }
-    assert.deepEqual(done, []);
-  });
-
-  test("announce() refuses what no reader would take, and leaves no timer behind", async () => {
-    for (const changes of [{ endpoints: [] }, { weight: 0 }, { version: "1" }, { region: "EU" }, { namespace: "" }]) {
-      const { start, timers } = await stage(changes);
-      using _ = timers;
-      await assert.rejects(start(), { reason: "malformed_record" }, JSON.stringify(changes));
-      assert.deepEqual(timers.waits(), []);
-    }
-  });
-
-  test("announce() refuses a server that serves nothing", async () => {
-    const { orders, now } = await rig();
-    const options = { registry: noting().registry, identity: orders, endpoints: [ENDPOINT], now };
-    await assert.rejects(announce({ services: [], draining: false }, options));
-  });
-
-  test("announce() fails where the first registration fails, and leaves no timer behind", async () => {
-    const { start, timers, script } = await stage();
-    using _ = timers;
-    script.fails = true;
-    await assert.rejects(start(), { reason: "unreachable" });
-    assert.deepEqual(timers.waits(), []);
   });
 });
 

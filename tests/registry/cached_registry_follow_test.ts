@@ -69,10 +69,12 @@ describe("cachedRegistry().follow()", () => {
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["asked"]);
     first.give([instance("told")]);
     await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told"]);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told", "asked"], "nobody said that he would end");
     first.fail(unreachable());
     await timers.settle();
     now.pass(6_000);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told", "asked"], "nobody waits for what fails");
+    await timers.settle();
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["asked"]);
     assert.equal(asked.length, 2);
     const second = driven();
@@ -81,7 +83,7 @@ describe("cachedRegistry().follow()", () => {
     await timers.settle();
     second.give([instance("told again")]);
     await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told again"]);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["told again", "asked"]);
     now.pass(6_000);
     assert.equal(asked.length, 2);
   });
@@ -141,6 +143,44 @@ describe("cachedRegistry().follow()", () => {
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["b"]);
   });
 
+  test("cachedRegistry().follow() has looked all the time while the watch had nothing to tell", async () => {
+    const { cache, script, instance, now, asked } = stage();
+    const { watch, give } = driven();
+    script.watch = watch;
+    const following = cache.follow(SERVICE);
+    await settled();
+    give([instance("a", 300_000), instance("b", 300_000)]);
+    await settled();
+    now.pass(100_000);
+    give([instance("b", 300_000)]);
+    await settled();
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["b", "a"], "nobody said that he would end");
+    assert.equal(asked.length, 0);
+    following[Symbol.dispose]();
+    await settled();
+  });
+
+  test("cachedRegistry().follow() believes the first answer of a watch that was broken for long", async () => {
+    const { cache, script, instance, now } = stage();
+    const [first, second] = [driven(), driven()];
+    script.watch = first.watch;
+    script.resolve = () => Promise.reject(unreachable());
+    using timers = heldTimers();
+    using _ = cache.follow(SERVICE);
+    await timers.settle();
+    first.give([instance("a", 300_000), instance("b", 300_000)]);
+    await timers.settle();
+    first.fail(unreachable());
+    await timers.settle();
+    now.pass(4_001);
+    script.watch = second.watch;
+    timers.fire(500);
+    await timers.settle();
+    second.give([instance("b", 300_000)]);
+    await timers.settle();
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["b"], "what was said meanwhile was not heard");
+  });
+
   test("cachedRegistry().follow() follows a real registry", async () => {
     const { verified, recordOf, orders, now } = await rig();
     const registry = memoryRegistry({ now });
@@ -148,9 +188,32 @@ describe("cachedRegistry().follow()", () => {
     await registry.register(await recordOf(orders, { instance: "a" }));
     using _ = cache.follow(SERVICE);
     await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a"), "the first");
-    const lease = await registry.register(await recordOf(orders, { instance: "b" }));
-    await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a,b"), "the second");
+    await registry.register(await recordOf(orders, { instance: "b" }));
+    const seen = async () => (await cache.instances(SERVICE)).map(({ id, draining }) => `${id}${draining ? "!" : ""}`);
+    await mustCome(until(async () => (await seen()).join() === "a,b"), "the second");
+    const ending = await recordOf(orders, { instance: "b", sequence: 2, draining: true });
+    const lease = await registry.register(ending);
+    await mustCome(until(async () => (await seen()).join() === "a,b!"), "the word of the second");
     await lease[Symbol.asyncDispose]();
-    await mustCome(until(async () => ids(await cache.instances(SERVICE)).join() === "a"), "the end of the second");
+    await mustCome(until(async () => (await seen()).join() === "a"), "the end of the second");
+  });
+
+  test("cachedRegistry().follow() goes on with who was taken out without a word, until his record ends", async () => {
+    const { verified, recordOf, orders, now } = await rig();
+    const registry = memoryRegistry({ now });
+    const cache = cachedRegistry(verified(registry), { now });
+    await registry.register(await recordOf(orders, { instance: "a", lifetimeMs: 300_000 }));
+    const lease = await registry.register(await recordOf(orders, { instance: "b", lifetimeMs: 60_000 }));
+    using _ = cache.follow(SERVICE);
+    const seen = async () => ids(await cache.instances(SERVICE)).sort().join();
+    await mustCome(until(async () => await seen() === "a,b"), "both");
+    await lease[Symbol.asyncDispose]();
+    await registry.register(await recordOf(orders, { instance: "c", lifetimeMs: 300_000 }));
+    await mustCome(until(async () => (await seen()).endsWith("c")), "the answer without the second");
+    assert.equal(await seen(), "a,b,c");
+    now.pass(59_999);
+    assert.equal(await seen(), "a,b,c");
+    now.pass(1);
+    assert.equal(await seen(), "a,c");
   });
 });

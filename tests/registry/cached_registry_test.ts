@@ -80,22 +80,34 @@ describe("cachedRegistry() asks again", () => {
     now.pass(2_999);
     assert.ok(!(cache.instances(SERVICE) instanceof Promise));
     assert.equal(asked.length, 1);
-    script.resolve = () => Promise.resolve([instance("b")]);
+    script.resolve = () => Promise.resolve([instance("a"), instance("b")]);
     now.pass(1);
     const meanwhile = cache.instances(SERVICE);
     assert.ok(!(meanwhile instanceof Promise), "nobody waits");
     assert.deepEqual(ids(meanwhile), ["a"]);
     assert.equal(asked.length, 2);
     await settled();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["b"]);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a", "b"]);
     assert.equal(asked.length, 2);
   });
 
-  test("cachedRegistry() waits for the answer where what it has is twice as old", async () => {
+  test("cachedRegistry() lets nobody wait where what it has is less than a second older than refreshMs", async () => {
     const { cache, script, instance, asked, now } = stage({ refreshMs: 3_000 });
     script.resolve = () => Promise.resolve([instance("a")]);
     await cache.instances(SERVICE);
-    now.pass(6_000);
+    script.resolve = () => Promise.resolve([instance("b")]);
+    now.pass(3_999);
+    const meanwhile = cache.instances(SERVICE);
+    assert.ok(!(meanwhile instanceof Promise), "nobody waits");
+    assert.deepEqual([ids(meanwhile), asked.length], [["a"], 2]);
+    await settled();
+  });
+
+  test("cachedRegistry() waits for the answer where what it has is a second older than refreshMs", async () => {
+    const { cache, script, instance, asked, now } = stage({ refreshMs: 3_000 });
+    script.resolve = () => Promise.resolve([{ ...instance("a"), draining: true }]);
+    await cache.instances(SERVICE);
+    now.pass(4_000);
     script.resolve = () => Promise.resolve([instance("b")]);
     const waiting = cache.instances(SERVICE);
     assert.ok(waiting instanceof Promise);
@@ -278,6 +290,8 @@ describe("cachedRegistry() while the registry does not answer", () => {
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["new"]);
     late.resolve([instance("old")]);
     await timers.settle();
-    assert.deepEqual(ids(await cache.instances(SERVICE)), ["new"]);
+    const known = cache.instances(SERVICE);
+    assert.ok(!(known instanceof Promise), "what is known is as young as it was");
+    assert.deepEqual(ids(known), ["new"]);
   });
 });

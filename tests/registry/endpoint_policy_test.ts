@@ -269,6 +269,12 @@ describe("endpointPolicy() with hosts", () => {
       yes: ["localhost", "localhost."],
       no: ["a.localhost", "127.0.0.1", "[::1]", "localhost.a"],
     },
+    {
+      hosts: [".localhost"],
+      yes: ["a.localhost", "a.b.localhost", "a.localhost."],
+      no: ["localhost", "localhost.", "127.0.0.1", "[::1]", "xlocalhost", "a.localhost.evil.test", "a.example.org"],
+    },
+    { hosts: [".example.org"], yes: ["a.example.org"], no: ["a.localhost", "localhost", "localhost.example.orgx"] },
     { hosts: ["a.localhost"], yes: ["a.localhost"], no: ["localhost", "b.localhost", "a.a.localhost"] },
     {
       hosts: ["127.0.0.1"],

@@ -123,7 +123,7 @@ describe("Feed.since() in pages", () => {
     const one = reader(feed);
     await one.follow();
     for (let round = 0; round < 3; round++) {
-      await tell([recordOf("stays"), ...Array.from({ length: 4_000 }, (_, i) => recordOf(`r${round}-${i}`))]);
+      await tell([recordOf("stays"), ...Array.from({ length: 2_800 }, (_, i) => recordOf(`r${round}-${i}`))]);
     }
     await tell([recordOf("stays")]);
     await one.follow();
@@ -148,7 +148,7 @@ describe("Feed.since() in pages", () => {
     const stay = Array.from({ length: 200 }, (_, i) => recordOf(`i${i}`, 1, 6_000));
     await tell(stay);
     for (let round = 0; round < 3; round++) {
-      await tell([...stay, ...Array.from({ length: 3_000 }, (_, i) => recordOf(`r${round}-${i}`))]);
+      await tell([...stay, ...Array.from({ length: 2_800 }, (_, i) => recordOf(`r${round}-${i}`))]);
     }
     await tell(stay);
     const one = reader(feed);

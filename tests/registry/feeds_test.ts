@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { mustCome } from "../_patience.ts";
 import { giving, SERVICE } from "./_rig.ts";
-import { NEVER, recordOf, settled } from "./_feed.ts";
+import { nameOf, NEVER, recordOf, settled } from "./_feed.ts";
 
 describe("feedsOf()", () => {
   /** A store that counts who watches it. */
@@ -77,6 +77,22 @@ describe("feedsOf()", () => {
     const feed = feeds.of(SERVICE);
     await settled();
     await assert.rejects(feed.since(undefined, 0, NEVER), { reason: "unreachable" });
+    feeds[Symbol.dispose]();
+  });
+
+  test("feedsOf() gives no record that has expired, though the store says nothing, and tells that it is gone", async () => {
+    let nowMs = 1_800_000_299_999;
+    const feeds = feedsOf(giving([recordOf("a")]), () => nowMs);
+    const feed = feeds.of(SERVICE);
+    const { cursor, records } = await feed.since(undefined, 0, NEVER);
+    assert.equal(records.length, 1);
+    nowMs++;
+    const fresh = await feed.since(undefined, 0, NEVER);
+    assert.deepEqual([fresh.records, fresh.gone], [[], []]);
+    const later = await feed.since(cursor, 0, NEVER);
+    assert.deepEqual([later.reset, later.records, later.gone], [false, [], [nameOf("a")]]);
+    const last = await feed.since(later.cursor, 0, NEVER);
+    assert.deepEqual(last.gone, [], "once is enough");
     feeds[Symbol.dispose]();
   });
 

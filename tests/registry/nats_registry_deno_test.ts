@@ -114,22 +114,13 @@ test("natsRegistry() is unreachable in time when its server is gone", { skip }, 
   assert.ok(performance.now() - startMs < 8_000);
 });
 
-test("natsRegistry() waits 5 s at most for a client that never answers", async () => {
-  const [connection, bucket] = [fakeConnection(), fakeBucket()];
-  const registry = natsRegistry(connection, bucket);
+// Here and not with the other tests over a bucket in memory: it takes seconds where a machine is busy.
+test("resolve() takes 16384 records", async () => {
+  const bucket = fakeBucket();
+  const registry = natsRegistry(fakeConnection(), bucket);
   const record = await sign("one");
-  const lease = await registry.register(record);
-  bucket.before = () => new Promise(() => {});
-  const startMs = performance.now();
-  await Promise.all([
-    refused(registry.resolve(A), "unreachable"),
-    refused(registry.list(), "unreachable"),
-    refused(registry.register(record), "unreachable"),
-    refused(watch(registry, A).next(), "unreachable"),
-    refused(Promise.resolve(lease[Symbol.asyncDispose]()), "unreachable"),
-  ]);
-  assert.ok(performance.now() - startMs < 8_000);
-  assert.equal(connection.followers, 0);
+  for (let i = 0; i < 16_384; i++) bucket.write(`default.${A}.i${i}`, record);
+  assert.equal((await registry.resolve(A)).length, 16_384);
 });
 
 test("natsRegistry() is unreachable when its connection was closed", { skip }, async () => {

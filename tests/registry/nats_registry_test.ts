@@ -5,6 +5,7 @@ import { natsRegistry, type NatsRegistryOptions, type Registry, signRecord } fro
 import { clock, DOMAIN, world } from "../auth/_world.ts";
 import { assertSame, ORDERS, refused, registryConformance, watch } from "./_conformance.ts";
 import { type FakeBucket, fakeBucket, type FakeConnection, fakeConnection } from "./_fake_nats.ts";
+import { heldTimers } from "./_rig.ts";
 
 const A = "a.v1";
 
@@ -220,10 +221,30 @@ test("watch() does not tell of a record that was only written again", async () =
 test("resolve() takes no more than 16384 records", async () => {
   const { registry, bucket, sign } = rigOf();
   const record = await sign();
-  for (let i = 0; i < 16_384; i++) bucket.write(`default.${A}.i${i}`, record);
-  assert.equal((await registry.resolve(A)).length, 16_384);
-  bucket.write(`default.${A}.more`, record);
+  for (let i = 0; i < 16_385; i++) bucket.write(`default.${A}.i${i}`, record);
   await refused(registry.resolve(A), "too_many");
+});
+
+test("natsRegistry() waits 5 s at most for a client that never answers", async () => {
+  const { registry, connection, bucket, sign } = rigOf();
+  const record = await sign();
+  const lease = await registry.register(record);
+  bucket.before = () => new Promise(() => {});
+  using timers = heldTimers();
+  const outcomes = Promise.all([
+    refused(registry.resolve(A), "unreachable"),
+    refused(registry.list(), "unreachable"),
+    refused(registry.register(record), "unreachable"),
+    refused(watch(registry, A).next(), "unreachable"),
+    refused(Promise.resolve(lease[Symbol.asyncDispose]()), "unreachable"),
+  ]);
+  for (let waits = 5; waits > 0; waits--) {
+    await timers.settle();
+    assert.equal(timers.waits().filter((ms) => ms === 5_000).length, waits);
+    timers.fire(5_000);
+  }
+  await outcomes;
+  assert.equal(connection.followers, 0);
 });
 
 test("watch() misses nothing that happens while it begins", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { issueRecord, RegistryError, staticRegistry, verifiedRegistry } from "../../src/registry/mod.ts";
+import { issueRecord, type RegistryError, staticRegistry, verifiedRegistry } from "../../src/registry/mod.ts";
 import { ORDERS, rig, SERVICE } from "./_rig.ts";
 
 const ENDPOINTS = ["https://one.example.org"];

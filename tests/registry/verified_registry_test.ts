@@ -175,7 +175,7 @@ describe("verifiedRegistry() is incremental", () => {
   test("verifiedRegistry() looks again at a record that came too early", async () => {
     const world = await rig();
     const { recordOf, orders, now, verified } = world;
-    const registry = giving([await recordOf(orders, { nowMs: now() + 8_000 })]);
+    const registry = giving([await recordOf(orders, { nowMs: now() + 13_000 })]);
     const { resolve } = verified(registry);
     assert.equal((await resolve(SERVICE)).length, 0);
     now.pass(3_000);
@@ -192,6 +192,16 @@ describe("verifiedRegistry() is incremental", () => {
     assert.equal(trust.count(), 6);
     await verified.resolve(SERVICE);
     assert.equal(trust.count(), 6);
+  });
+
+  test("verifiedRegistry() says by its revision that trust has changed, and when it has not", async () => {
+    const world = await rig();
+    const verified = world.verified(giving(await several(world, 1)));
+    const { revision } = verified;
+    await verified.resolve(SERVICE);
+    assert.equal(verified.revision, revision);
+    await revoke(world, { ids: [`spiffe://${DOMAIN}/somebody`] });
+    assert.ok(verified.revision > revision);
   });
 
   test("verifiedRegistry() gives a revoked instance no more, and the others still", async () => {

@@ -153,10 +153,10 @@ describe("verifyRecord() and time", () => {
     for (const record of [own, issued]) await assertRefused(verify(record), "expired_record");
   });
 
-  test("verifyRecord() takes a record that was made 5 s ahead of its clock, and none from further ahead", async () => {
+  test("verifyRecord() takes a record that was made 10 s ahead of its clock, and none from further ahead", async () => {
     const { orders, recordOf, verify, now } = await rig();
-    await verify(await recordOf(orders, { nowMs: now() + 5_000 }));
-    const early = await recordOf(orders, { nowMs: now() + 6_000 });
+    await verify(await recordOf(orders, { nowMs: now() + 10_000 }));
+    const early = await recordOf(orders, { nowMs: now() + 11_000 });
     await assertRefused(verify(early), "not_yet_valid");
     now.pass(999);
     await assertRefused(verify(early), "not_yet_valid");
@@ -181,7 +181,7 @@ describe("verifyRecord() and time", () => {
 
   test("verifyRecord() refuses a record that ends before it begins", async () => {
     const { orders, forge, verify, now } = await rig();
-    const iat = now() / 1_000 + 5;
+    const iat = now() / 1_000 + 10;
     await assertRefused(verify(await forge(orders, { iat, exp: iat })), "malformed_record", /lease/);
     await assertRefused(verify(await forge(orders, { iat, exp: iat - 1 })), "malformed_record", /lease/);
     await verify(await forge(orders, { iat, exp: iat + 1 }));

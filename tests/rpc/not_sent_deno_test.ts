@@ -114,6 +114,10 @@ for (const runtime of ADAPTED) {
   });
 }
 
+/** The words of an error and of its causes. */
+const inspected = (error: unknown): string =>
+  error instanceof Error ? `${error.message} <- ${inspected(error.cause)}` : String(error);
+
 /** An HTTP/2 frame. */
 function frame(type: number, id: number, payload: readonly number[] = []): Uint8Array<ArrayBuffer> {
   const size = payload.length;
@@ -125,7 +129,8 @@ test("fetchTransport() on deno does not take the peer's word that nothing was se
   const authority = await makeCa();
   const listener = tls(await issueCertificate({ authority }), "h2");
   let requests = 0;
-  const words = Array.from(new TextEncoder().encode("x: client error (Connect): y"));
+  const lie = "error sending request for url (https://x.test/): client error (Connect): y";
+  const words = Array.from(new TextEncoder().encode(`x: client error (Connect): y\n${lie}`));
   const serving = (async () => {
     for await (const connection of listener) {
       try {
@@ -155,5 +160,7 @@ test("fetchTransport() on deno does not take the peer's word that nothing was se
   listener.close();
   await serving;
   assert.ok(requests > 0, "the whole call was received");
-  assert.ok(!(error instanceof NotSentError), String((error as Error).cause));
+  const { cause } = error as Error;
+  assert.ok(inspected(cause).includes("client error (Connect): y"), `it repeats them: ${inspected(cause)}`);
+  assert.ok(!(error instanceof NotSentError), inspected(cause));
 });

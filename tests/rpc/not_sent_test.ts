@@ -9,6 +9,7 @@ const caused = (cause: unknown) => new TypeError("fetch failed", { cause });
 const URL_TEXT = "https://shop.example.org/shop.v1/buy";
 const deno = (kind: string, more: string) =>
   `error sending request for url (${URL_TEXT}): client error (${kind}): ${more}`;
+const connecting = (code: string) => Object.assign(new Error(`connect ${code}`), { code, syscall: "connect" });
 const deep = (depth: number, error: unknown): unknown => depth === 0 ? error : caused(deep(depth - 1, error));
 
 const NOT_SENT: Readonly<Record<string, unknown>> = {
@@ -18,8 +19,12 @@ const NOT_SENT: Readonly<Record<string, unknown>> = {
   ),
   "Node, no such host": caused(coded("ENOTFOUND")),
   "Node, no name server": caused(coded("EAI_AGAIN")),
-  "Node, no route to the host": caused(coded("EHOSTUNREACH")),
-  "Node, no route to the network": caused(coded("ENETUNREACH")),
+  "Node, no route to the host": caused(connecting("EHOSTUNREACH")),
+  "Node, no route to the network": caused(connecting("ENETUNREACH")),
+  "Node, nobody answered the first packet": caused(connecting("ETIMEDOUT")),
+  "Node, no route at any of several addresses": caused(
+    new AggregateError([connecting("EHOSTUNREACH")], "", { cause: connecting("EHOSTUNREACH") }),
+  ),
   "Node, no connection in time": caused(coded("UND_ERR_CONNECT_TIMEOUT")),
   "Bun, refused": coded("ECONNREFUSED"),
   "Bun, no such host": coded("ENOTFOUND"),
@@ -32,6 +37,11 @@ const NOT_SENT: Readonly<Record<string, unknown>> = {
 const PERHAPS_SENT: Readonly<Record<string, unknown>> = {
   "Node, reset": caused(coded("ECONNRESET")),
   "Node, broken pipe": caused(coded("EPIPE")),
+  // A route that is lost later on is told by a read or a write.
+  "Node, no route any more": caused(coded("EHOSTUNREACH")),
+  "Node, no network any more": caused(coded("ENETUNREACH")),
+  "Node, no route any more while writing": caused(Object.assign(coded("EHOSTUNREACH"), { syscall: "write" })),
+  "Node, no network any more while reading": caused(Object.assign(coded("ENETUNREACH"), { syscall: "read" })),
   "Node, timed out": caused(coded("ETIMEDOUT")),
   "Node, closed": caused(coded("UND_ERR_SOCKET")),
   "Node, no headers in time": caused(coded("UND_ERR_HEADERS_TIMEOUT")),
@@ -50,6 +60,18 @@ const PERHAPS_SENT: Readonly<Record<string, unknown>> = {
   // What the other side says in an HTTP/2 GOAWAY is in the words of the error.
   "Deno, the peer's own words": caused(
     new Error('connection error received: not a result of an error (b"x: client error (Connect): y")'),
+  ),
+  "Deno, the peer says all that Deno says of a connection": caused(
+    new Error(deno("SendRequest", `http2 error: connection error received: (b"${deno("Connect", "y")}")`)),
+  ),
+  "Deno, the peer says so in a line of its own": caused(
+    new Error(deno("SendRequest", `http2 error: connection error received: (b"\n${deno("Connect", "y")}")`)),
+  ),
+  "Deno, the words of a connection in the URL": caused(
+    new Error(
+      `error sending request for url (https://x.test/): client error (Connect): /): client error (SendRequest): z`
+        .replace("(Connect): ", "(Connect):"),
+    ),
   ),
   "Deno, the peer's own words after a request was sent": caused(
     new Error(deno("SendRequest", 'http2 error: connection error received: (b": client error (Connect): ")')),

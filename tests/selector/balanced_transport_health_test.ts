@@ -1,7 +1,7 @@
 import type { BalancedTransportOptions } from "../../src/selector/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { after, failing, hanging, heldTime, mesh, watching } from "./_mesh.ts";
+import { after, failing, hanging, heldTime, mesh, refusing, watching } from "./_mesh.ts";
 
 const BOOK = { item: "book" };
 /** The first of the candidates, so that a test knows where a call goes. */
@@ -126,10 +126,11 @@ test("balancedTransport() does not hold it against an instance that callers canc
   assert.equal(attempts.join(""), "aaaaa");
 });
 
-test("balancedTransport() keeps what it knows of an instance when its record is renewed", async () => {
-  const { client, attempts, behaviours, add, now, connected } = await mesh("a", "b");
+test("balancedTransport() keeps what it knows of an instance when its record is renewed, or it moves", async () => {
+  const { ready, attempts, behaviours, add, now, connected } = await mesh("a", "b");
   behaviours.set("a", failing("internal"));
-  const shop = client({ selector: inOrder });
+  const shop = await ready({ selector: inOrder });
+  using time = heldTime();
   for (let i = 0; i < 3; i++) await shop.buy(BOOK).catch(() => {});
   await add("a", { weight: 50 });
   now.pass(6_001);
@@ -138,10 +139,57 @@ test("balancedTransport() keeps what it knows of an instance when its record is 
   assert.equal(connected.length, 2);
   await add("a", { endpoints: ["https://moved.example.org"] });
   now.pass(6_001);
-  await shop.buy(BOOK).catch(() => {});
-  assert.equal(attempts.join(""), "aaaba");
-  assert.equal(connected.at(-1), "https://moved.example.org");
+  await shop.buy(BOOK);
+  assert.equal(attempts.join(""), "aaabb", "it does not get out of being ejected by moving");
+  assert.deepEqual(connected.slice(2), ["https://moved.example.org"]);
+  behaviours.delete("a");
+  await time.pass(1_000);
+  for (let i = 0; i < 2; i++) await shop.look(BOOK);
+  assert.equal(attempts.join(""), "aaabbaa", "it is tried again where it is now");
 });
+
+/** An instance is tried again while a call is under way that began before it was ejected, and ends before the try does. */
+async function overlapping(end: "fails" | "is canceled") {
+  const { ready, attempts, behaviours } = await mesh("a", "b");
+  behaviours.set("a", after(1_500, failing("internal")));
+  const shop = await ready({ selector: inOrder, random: { below: () => 0 } });
+  const time = heldTime();
+  const ending = new AbortController();
+  const older = watching(shop.buy(BOOK, { signal: ending.signal }));
+  await time.settle();
+  behaviours.set("a", refusing);
+  await shop.look(BOOK);
+  behaviours.set("a", hanging);
+  await time.pass(1_000);
+  const tried = watching(shop.look(BOOK));
+  await time.pass(499);
+  if (end === "is canceled") ending.abort();
+  await time.pass(1);
+  await time.settle();
+  assert.equal(older.outcome?.error?.code, end === "fails" ? "internal" : "canceled");
+  assert.ok(tried.pending);
+  assert.equal(attempts.splice(0).join(""), "aaba");
+  return { shop, attempts, behaviours, time, tried };
+}
+
+for (const end of ["fails", "is canceled"] as const) {
+  test(`balancedTransport() does not take an older call that ${end} for the one that tries an instance again`, async () => {
+    const { shop, attempts, behaviours, time: held, tried } = await overlapping(end);
+    using time = held;
+    await shop.look(BOOK);
+    assert.equal(attempts.join(""), "b", "one at a time");
+    await time.pass(500);
+    await time.settle();
+    assert.deepEqual(tried.outcome, { value: BOOK });
+    behaviours.delete("a");
+    await time.pass(1_999);
+    await shop.look(BOOK);
+    assert.equal(attempts.join(""), "bbb", "it is kept out for two seconds from when the try failed");
+    await time.pass(1);
+    await shop.look(BOOK);
+    assert.equal(attempts.join(""), "bbba");
+  });
+}
 
 test("balancedTransport() calls an instance that drains only where there is no other", async () => {
   const { client, add, attempts, now } = await mesh("a", "b");

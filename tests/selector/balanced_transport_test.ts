@@ -56,7 +56,7 @@ for (const name of ["identity", "trust"] as const) {
 
 for (
   const [name, values] of Object.entries({
-    maxAttempts: [0, 11, -1, NaN, Infinity],
+    maxAttempts: [0, 11, -1, 2.5, 9.999, NaN, Infinity],
     hedgeAfterMs: [0, 0.5, -1, NaN, 2 ** 31],
     panicShare: [-0.1, 1.1, NaN],
   })
@@ -66,7 +66,7 @@ for (
       const { transport } = await mesh();
       assert.throws(() => transport({ [name]: value }), {
         name: "RangeError",
-        message: new RegExp(`^Cannot call instances with ${name} ${value}: it must be from `),
+        message: new RegExp(`^Cannot call instances with ${name} ${value}: it must be `),
       });
     });
   }
@@ -157,8 +157,29 @@ test("balancedTransport() ends when the caller cancels while the registry is wai
   ending.abort();
   await time.settle();
   assert.equal(call.outcome?.error?.code, "canceled");
+  assert.equal(call.outcome?.error?.received, true);
   await time.pass(60_000);
   assert.deepEqual(attempts, []);
+  assert.equal(time.timers, 0);
+});
+
+test("balancedTransport() lets go of the caller's signal once the registry has answered", async () => {
+  const { client, attempts } = await mesh("a");
+  const { signal } = new AbortController();
+  const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+  let [listeners, most] = [0, 0];
+  signal.addEventListener = (...args: unknown[]) => {
+    most = Math.max(most, ++listeners);
+    Reflect.apply(add, signal, args);
+  };
+  signal.removeEventListener = (...args: unknown[]) => {
+    listeners--;
+    Reflect.apply(remove, signal, args);
+  };
+  await client().look(BOOK, { signal });
+  assert.deepEqual(attempts, ["a"]);
+  assert.ok(most > 0, "it was listened to");
+  assert.equal(listeners, 0);
 });
 
 test("balancedTransport() does not wait for the registry with a call that the caller has canceled already", async () => {
@@ -198,13 +219,52 @@ test("balancedTransport() makes no call where the selector chooses what it was n
   assert.deepEqual(attempts, []);
 });
 
-test("balancedTransport() answers with an error where a filter fails, and makes no call", async () => {
+test("balancedTransport() answers internal where a filter fails, each time, and makes no call", async () => {
   const { client, attempts } = await mesh("a");
+  const wrong = new Error("a filter that is wrong");
+  let isWrong = true;
   const filters = [() => {
-    throw new Error("a filter that is wrong");
+    if (isWrong) throw wrong;
+    return true;
   }];
-  await assert.rejects(client({ filters }).look(BOOK));
+  const shop = client({ filters });
+  for (let i = 0; i < 3; i++) {
+    const error = await failsWith(shop.look(BOOK), "internal");
+    assert.equal(error.message, "Cannot choose an instance");
+    assert.equal(error.cause, wrong);
+    assert.equal(error.received, true);
+  }
   assert.deepEqual(attempts, []);
+  isWrong = false;
+  assert.deepEqual(await shop.look(BOOK), BOOK);
+});
+
+test("balancedTransport() calls nobody whose record has ended where a filter fails", async () => {
+  const { client, attempts, remove, add, now } = await mesh("a");
+  let isWrong = false;
+  const filters = [() => {
+    if (isWrong) throw new Error("a filter that is wrong");
+    return true;
+  }];
+  const shop = client({ filters });
+  await shop.look(BOOK);
+  remove("a");
+  now.pass(60_001);
+  await add("b");
+  isWrong = true;
+  for (let i = 0; i < 3; i++) await failsWith(shop.look(BOOK), "internal");
+  assert.deepEqual(attempts, ["a"]);
+});
+
+test("balancedTransport() answers internal where no transport can be made, and makes no call", async () => {
+  const wrong = new TypeError("a transport that cannot be made");
+  const { client } = await mesh("a");
+  const shop = client({
+    connect() {
+      throw wrong;
+    },
+  });
+  for (let i = 0; i < 2; i++) assert.equal((await failsWith(shop.look(BOOK), "internal")).cause, wrong);
 });
 
 test("follow() takes over what the registry tells, until it is disposed", async () => {

@@ -1,58 +1,9 @@
-import type { Instance } from "../../src/registry/mod.ts";
-import { createFleet, endpointOf, type Fleet, type FleetOptions, type Member } from "../../src/selector/fleet.ts";
+import { endpointOf, type Member } from "../../src/selector/fleet.ts";
 import type { Pool } from "../../src/selector/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock } from "../auth/_world.ts";
-import { callOf, candidate, instanceOf } from "./_pool.ts";
-
-const SHOP = "spiffe://example.org/shop";
-const call = callOf();
-const of = (id: string, about: Partial<Instance> = {}) => instanceOf(SHOP, id, about);
-const three = ["a", "b", "c"].map((id) => of(id));
-
-function rig(options: Partial<FleetOptions> = {}) {
-  const now = clock(0);
-  const connected: Instance[] = [];
-  const pools: Pool[] = [];
-  const fleet = createFleet({
-    selector(pool) {
-      pools.push(pool);
-      return () => pool.candidates[0]!;
-    },
-    accepts: () => true,
-    connect(instance) {
-      connected.push(instance);
-      return ({ message }) => Promise.resolve({ message });
-    },
-    panicShare: 0.5,
-    now,
-    ...options,
-  });
-  const ids = (candidates: Pool["candidates"]) => candidates.map(({ instance }) => instance.id);
-  return {
-    now,
-    fleet,
-    connected,
-    pools,
-    /** The members among which the next call chooses, and those that are kept out. */
-    seen(tried: readonly Member[] = []) {
-      fleet.choose(call, new Set(tried));
-      const { candidates, ejected } = pools.at(-1)!;
-      return [ids(candidates).join(""), ids(ejected).join("")];
-    },
-    choose: (...tried: readonly Member[]) => fleet.choose(call, new Set(tried)),
-    /** The member of this id. */
-    member(id: string) {
-      fleet.choose(call, new Set());
-      const { candidates, ejected } = pools.at(-1)!;
-      return [...candidates, ...ejected].find(({ instance }) => instance.id === id) as Member;
-    },
-  };
-}
-
-const eject = (fleet: Fleet, ...members: readonly Member[]) =>
-  members.forEach((member) => fleet.observe(member, "down", 1));
+import { call, eject, ended, of, probed, rig, SHOP, three } from "./_fleet.ts";
+import { candidate } from "./_pool.ts";
 
 test("createFleet() has no instances at first", () => {
   assert.equal(rig().fleet.size, 0);
@@ -74,6 +25,24 @@ test("update() leaves out what is not accepted, and what cannot be reached by ca
   fleet.update([reached, of("b", { region: "us" }), of("c", { region: "eu", endpoints: ["wss://c.example.org"] })]);
   assert.equal(fleet.size, 1);
   assert.deepEqual(connected, [reached]);
+});
+
+test("update() takes nothing over where a filter fails, and fails again with the same list", () => {
+  const wrong = new Error("a filter that is wrong");
+  let isWrong = false;
+  const { fleet, seen } = rig({
+    accepts() {
+      if (isWrong) throw wrong;
+      return true;
+    },
+  });
+  fleet.update(three);
+  isWrong = true;
+  const fewer = three.slice(1);
+  for (let i = 0; i < 2; i++) assert.throws(() => fleet.update(fewer), wrong, `time ${i}`);
+  isWrong = false;
+  fleet.update(fewer);
+  assert.deepEqual(seen(), ["bc", ""], "whose record ended is not called");
 });
 
 test("endpointOf() is the first one for calls", () => {
@@ -116,13 +85,37 @@ for (
     ["audience", { audience: `${SHOP}#a` }],
   ] as const
 ) {
-  test(`update() makes a new transport to an instance that has another ${what}`, () => {
-    const { fleet, connected, member, seen } = rig();
+  test(`update() makes a new transport to an instance that has another ${what}, and keeps what is known of it`, () => {
+    const { fleet, connected, member, seen, now } = rig();
     fleet.update(three);
-    eject(fleet, member("a"));
-    fleet.update([of("a", change), ...three.slice(1)]);
-    assert.equal(connected.length, 4);
-    assert.deepEqual(seen(), ["abc", ""]);
+    const before = member("a");
+    eject(fleet, before);
+    const moved = of("a", change);
+    fleet.update([moved, ...three.slice(1)]);
+    assert.deepEqual(connected.slice(3), [moved]);
+    assert.deepEqual(seen(), ["bc", "a"]);
+    now.pass(1_000);
+    const tried = fleet.probe(true)!;
+    assert.equal(tried.instance, moved);
+    assert.notEqual(tried, before);
+    fleet.update([of("a"), ...three.slice(1)]); // and back again, while it is tried
+    assert.equal(fleet.probe(true), undefined, "one at a time");
+    fleet.observe(tried, probed("failed"));
+    now.pass(1_999);
+    assert.equal(fleet.probe(true), undefined, "it is kept out for twice as long");
+    assert.deepEqual(seen(), ["bc", "a"]);
+    now.pass(1);
+    assert.equal(fleet.probe(true)?.instance.id, "a");
+  });
+
+  test(`update() counts failures in a row of an instance that has another ${what}`, () => {
+    const { fleet, member, seen } = rig();
+    fleet.update(three);
+    for (let i = 0; i < 3; i++) {
+      fleet.observe(member("a"), ended("failed"));
+      fleet.update([i % 2 === 0 ? of("a", change) : of("a"), ...three.slice(1)]);
+    }
+    assert.deepEqual(seen(), ["bc", "a"]);
   });
 }
 
@@ -132,7 +125,7 @@ test("update() forgets instances that left", () => {
   const a = member("a");
   fleet.update(three.slice(1));
   assert.deepEqual(seen(), ["bc", ""]);
-  fleet.observe(a, "down", 1);
+  fleet.observe(a, ended("down"));
   fleet.update([...three]);
   assert.deepEqual(seen(), ["abc", ""]);
   assert.equal(connected.length, 4);
@@ -141,7 +134,7 @@ test("update() forgets instances that left", () => {
 test("choose() prepares the selector once as long as nothing changes", () => {
   const { fleet, pools, choose } = rig();
   fleet.update(three);
-  for (let i = 0; i < 5; i++) fleet.observe(choose(), "fine", 1);
+  for (let i = 0; i < 5; i++) fleet.observe(choose(), ended("fine"));
   assert.equal(pools.length, 1);
   eject(fleet, choose());
   choose();
@@ -172,9 +165,9 @@ test("choose() takes back an instance that a probe found well", () => {
   fleet.update(three);
   eject(fleet, member("b"));
   now.pass(1_000);
-  const probed = fleet.probe(true)!;
-  assert.equal(probed.instance.id, "b");
-  fleet.observe(probed, "fine", 1);
+  const tried = fleet.probe(true)!;
+  assert.equal(tried.instance.id, "b");
+  fleet.observe(tried, probed("fine"));
   assert.deepEqual(seen(), ["abc", ""]);
 });
 
@@ -273,87 +266,4 @@ test("choose() gives a selector a list that it cannot bring another instance int
   eject(panicking, ...["a", "b", "c"].map(member));
   panicking.choose(call, new Set());
   assert.throws(() => (others.at(-1)!.candidates as unknown[]).push(candidate(SHOP, "evil")), TypeError);
-});
-
-test("probe() gives nobody while nobody is ejected, nor before it is time", () => {
-  const { fleet, now, member } = rig();
-  fleet.update(three);
-  now.pass(100_000);
-  assert.equal(fleet.probe(true), undefined);
-  eject(fleet, member("a"));
-  now.pass(999);
-  assert.equal(fleet.probe(true), undefined);
-});
-
-test("probe() gives one ejected instance after the other, each once at a time", () => {
-  const { fleet, now, member } = rig();
-  fleet.update(three);
-  eject(fleet, ...["a", "b"].map(member));
-  now.pass(1_000);
-  const probed = [fleet.probe(true), fleet.probe(true), fleet.probe(true)];
-  assert.deepEqual(probed.map((each) => each?.instance.id), ["a", "b", undefined]);
-});
-
-test("probe() waits for twice as long with a call that cannot be made elsewhere", () => {
-  const { fleet, now, member } = rig();
-  fleet.update(three);
-  eject(fleet, member("a"));
-  now.pass(1_999);
-  assert.equal(fleet.probe(false), undefined);
-  now.pass(1);
-  assert.equal(fleet.probe(false)?.instance.id, "a");
-});
-
-test("probe() gives the instance again later when the probe failed, or said nothing", () => {
-  const { fleet, now, member } = rig();
-  fleet.update(three);
-  eject(fleet, member("a"));
-  now.pass(1_000);
-  fleet.observe(fleet.probe(true)!, "none", 1);
-  const again = fleet.probe(true)!;
-  assert.equal(again.instance.id, "a");
-  fleet.observe(again, "failed", 1);
-  now.pass(1_999);
-  assert.equal(fleet.probe(true), undefined);
-  now.pass(1);
-  assert.equal(fleet.probe(true)?.instance.id, "a");
-});
-
-test("observe() ejects who is much slower than the others, compared once in a second", () => {
-  const { fleet, now, member, seen } = rig();
-  fleet.update(three);
-  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
-  const round = () => [a, b, c].forEach((each) => fleet.observe(each, "fine", each === c ? 900 : 10));
-  for (let i = 0; i < 20; i++) round();
-  assert.deepEqual(seen(), ["abc", ""], "not before a second is over");
-  now.pass(1_000);
-  fleet.observe(a, "fine", 10);
-  assert.deepEqual(seen(), ["ab", "c"]);
-  now.pass(1_000);
-  assert.equal(fleet.probe(true), c);
-});
-
-test("observe() compares again only after another second", () => {
-  const { fleet, now, member, seen } = rig();
-  fleet.update(three);
-  const [a, b, c] = ["a", "b", "c"].map(member) as [Member, Member, Member];
-  now.pass(1_000);
-  fleet.observe(a, "fine", 10);
-  now.pass(999);
-  for (let i = 0; i < 20; i++) [a, b, c].forEach((each) => fleet.observe(each, "fine", each === c ? 900 : 10));
-  assert.deepEqual(seen(), ["abc", ""]);
-  now.pass(1);
-  fleet.observe(b, "fine", 10);
-  assert.deepEqual(seen(), ["ab", "c"]);
-});
-
-test("observe() never ejects all for being slow", () => {
-  const { fleet, now, member, seen } = rig({ panicShare: 0 });
-  fleet.update(three);
-  const members = ["a", "b", "c"].map(member);
-  for (let i = 0; i < 100; i++) {
-    now.pass(500);
-    members.forEach((each, at) => fleet.observe(each, "fine", [1, 50_000, 2_000_000][at]!));
-  }
-  assert.ok(seen()[0]!.length > 0);
 });

@@ -6,16 +6,20 @@ import { clock } from "../auth/_world.ts";
 function rig() {
   const now = clock(0);
   const health = healthOf(now);
+  const take = (verdict: Verdict, tookMs = 10) => health.observe({ verdict, tookMs, isProbe: false });
   return {
     now,
     health,
-    see: (...verdicts: readonly Verdict[]) => verdicts.map((verdict) => health.observe(verdict, 10)),
+    see: (...verdicts: readonly Verdict[]) => verdicts.map((verdict) => take(verdict)),
+    take,
+    /** How a probe ended. */
+    probed: (verdict: Verdict, tookMs = 10) => health.observe({ verdict, tookMs, isProbe: true }),
     /** Lets it fail as a probe, as soon as it may be one, and tells after how long that was. */
     failAgain() {
       const waitedMs = health.probeAtMs! - now();
       now.pass(waitedMs);
       assert.ok(health.probe(true));
-      health.observe("failed", 10);
+      health.observe({ verdict: "failed", tookMs: 10, isProbe: true });
       return waitedMs;
     },
   };
@@ -72,21 +76,22 @@ test("observe() does not count what other calls come to while it is ejected", ()
 });
 
 test("observe() takes it back after a probe that went well, and says so", () => {
-  const { health, see, now } = rig();
+  const { health, see, probed, now } = rig();
   see("down");
   now.pass(1_000);
   assert.ok(health.probe(true));
-  assert.deepEqual(see("fine"), [true]);
+  assert.equal(probed("fine"), true);
   assert.equal(health.isEjected, false);
   assert.equal(health.probeAtMs, undefined);
 });
 
 test("observe() wants three failures again of one that is back", () => {
-  const { health, see, now } = rig();
+  const { health, see, probed, now } = rig();
   see("failed", "failed", "failed");
   now.pass(1_000);
   health.probe(true);
-  see("fine", "failed", "failed");
+  probed("fine");
+  see("failed", "failed");
   assert.equal(health.isEjected, false);
   see("failed");
   assert.equal(health.isEjected, true);
@@ -115,13 +120,13 @@ test("probe() lets one call through at a time, when it is time", () => {
 });
 
 test("probe() lets a call that cannot be made elsewhere wait twice as long", () => {
-  const { health, see, now } = rig();
+  const { health, see, probed, now } = rig();
   see("down");
   now.pass(1_999);
   assert.equal(health.probe(false), false);
   now.pass(1);
   assert.equal(health.probe(false), true);
-  see("failed"); // out for two seconds
+  probed("failed"); // out for two seconds
   now.pass(3_999);
   assert.equal(health.probe(false), false);
   now.pass(1);
@@ -129,23 +134,61 @@ test("probe() lets a call that cannot be made elsewhere wait twice as long", () 
 });
 
 test("probe() lets the next call through after one that said nothing", () => {
-  const { health, see, now } = rig();
+  const { health, see, probed, now } = rig();
   see("down");
   now.pass(1_000);
   assert.ok(health.probe(true));
-  assert.deepEqual(see("none"), [false]);
+  assert.equal(probed("none"), false);
   assert.ok(health.isEjected);
   assert.equal(health.probe(true), true);
 });
 
+for (const older of ["none", "failed", "down"] as const) {
+  test(`observe() does not take an older call's end for the probe's: ${older}`, () => {
+    const { health, see, probed, now } = rig();
+    see("down");
+    now.pass(1_000);
+    assert.ok(health.probe(true));
+    assert.deepEqual(see(older, older, older, older), [false, false, false, false]);
+    assert.equal(health.probeAtMs, 1_000, "the probe is what counts");
+    assert.equal(health.probe(true), false, "it is still under way");
+    assert.equal(probed("failed"), false);
+    assert.equal(health.probeAtMs, 3_000, "it was ejected twice, and not more often");
+    now.pass(2_000);
+    assert.equal(health.probe(true), true);
+  });
+}
+
+test("observe() believes the probe, also where it was ejected again in the meantime", () => {
+  const { health, see, probed, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.ok(health.probe(true));
+  see("fine", "down");
+  assert.equal(probed("fine"), true, "it answered after it had been down");
+  assert.equal(health.isEjected, false);
+});
+
+test("observe() lets nobody else try it where an older call has taken it back and it was ejected again meanwhile", () => {
+  const { health, see, probed, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.ok(health.probe(true));
+  assert.deepEqual(see("fine", "down"), [true, true]);
+  now.pass(100_000);
+  assert.equal(health.probe(true), false, "the first one has not ended");
+  assert.equal(probed("fine"), true);
+  assert.equal(health.isEjected, false);
+});
+
 test("observe() forgets how often it was ejected once it has been well for longer than it was away", () => {
   for (const [wellMs, nextMs] of [[2_000, 4_000], [2_001, 1_000]] as const) {
-    const { health, see, now, failAgain } = rig();
+    const { health, see, probed, now, failAgain } = rig();
     see("down");
     failAgain(); // away for two seconds now
     now.pass(2_000);
     health.probe(true);
-    see("fine");
+    probed("fine");
     now.pass(wellMs);
     see("fine", "down");
     assert.equal(health.probeAtMs! - now(), nextMs, `well for ${wellMs} ms`);
@@ -153,13 +196,13 @@ test("observe() forgets how often it was ejected once it has been well for longe
 });
 
 test("observe() does not forget for a call that ends well while it is away", () => {
-  const { health, see, now, failAgain } = rig();
+  const { health, see, probed, now, failAgain } = rig();
   see("down");
   failAgain();
   see("fine");
   now.pass(2_000);
   health.probe(true);
-  see("failed");
+  probed("failed");
   assert.equal(health.probeAtMs! - now(), 4_000);
 });
 
@@ -171,33 +214,33 @@ test("eject() keeps it out as a failure does", () => {
 });
 
 test("latencyMs is known after ten calls that went well, and forgets what was before", () => {
-  const { health } = rig();
-  for (let i = 0; i < 9; i++) health.observe("fine", 10);
-  for (let i = 0; i < 2; i++) health.observe("failed", 5_000);
+  const { health, take } = rig();
+  for (let i = 0; i < 9; i++) take("fine");
+  for (let i = 0; i < 2; i++) take("failed", 5_000);
   assert.equal(health.latencyMs, undefined);
-  health.observe("fine", 10);
+  take("fine");
   assert.ok(Math.abs(health.latencyMs! - 10) < 1e-9);
-  health.observe("fine", 60);
+  take("fine", 60);
   assert.ok(Math.abs(health.latencyMs! - 20) < 1e-9, "the latest counts a fifth");
-  for (let i = 0; i < 50; i++) health.observe("fine", 200);
+  for (let i = 0; i < 50; i++) take("fine", 200);
   assert.ok(Math.abs(health.latencyMs! - 200) < 1);
 });
 
 test("latencyMs begins with the first call, and the latest counts a fifth of it", () => {
-  const { health } = rig();
-  for (const tookMs of [1_000, 0, 0, 0, 0, 0, 0, 0, 0, 0]) health.observe("fine", tookMs);
+  const { health, take } = rig();
+  for (const tookMs of [1_000, 0, 0, 0, 0, 0, 0, 0, 0, 0]) take("fine", tookMs);
   assert.ok(Math.abs(health.latencyMs! - 1_000 * 0.8 ** 9) < 1e-6);
 });
 
 test("latencyMs is unknown again when it was ejected", () => {
-  const { health, now } = rig();
-  for (let i = 0; i < 20; i++) health.observe("fine", 900);
+  const { health, take, probed, now } = rig();
+  for (let i = 0; i < 20; i++) take("fine", 900);
   health.eject();
   assert.equal(health.latencyMs, undefined);
   now.pass(1_000);
   health.probe(true);
-  health.observe("fine", 10);
-  for (let i = 0; i < 9; i++) health.observe("fine", 10);
+  probed("fine");
+  for (let i = 0; i < 9; i++) take("fine");
   assert.ok(Math.abs(health.latencyMs! - 10) < 1e-9, "what it did before counts for nothing");
 });
 

@@ -32,6 +32,48 @@ test("leastLoaded() chooses the less busy of two", () => {
   assert.ok(counts.get("i1")! > 950, `${[...counts]}`);
 });
 
+/** Chance that gives these numbers, and the last of them from then on. */
+function scripted(...numbers: readonly number[]) {
+  let drawn = 0;
+  return { below: () => numbers[Math.min(drawn++, numbers.length - 1)]!, drawn: () => drawn };
+}
+
+test("leastLoaded() draws again for one that it has drawn, four times at most", () => {
+  for (
+    const [numbers, draws, expected] of [
+      [[0, 1], 2, "i1"],
+      [[0, 0, 1], 3, "i1"],
+      [[0, 0, 0, 0, 0, 1], 6, "i1"],
+      [[0, 0, 0, 0, 0, 0, 1], 6, "i0"],
+      [[1, 0], 2, "i1"],
+      [[1, 1, 1, 0], 4, "i1"],
+    ] as const
+  ) {
+    const candidates = several(2);
+    const random = scripted(...numbers);
+    const pick = leastLoaded({ random })(pool(candidates));
+    candidates[0]!.inFlight = 1;
+    assert.equal(pick(call).instance.id, expected, numbers.join());
+    assert.equal(random.drawn(), draws, numbers.join());
+  }
+});
+
+test("leastLoaded() does not look at what whole identities are answering", () => {
+  const busy = several(2, "spiffe://example.org/busy", { inFlight: 1_000 });
+  const pick = leastLoaded({ random: seeded(3) })(pool([...busy, ...identities(1)]));
+  const counts = counted(CALLS, () => pick(call).instance.identity);
+  const found = counts.get("spiffe://example.org/busy") ?? 0;
+  assert.ok(Math.abs(sigmas(found, CALLS, 0.5)) < 4, `${[...counts]}`);
+});
+
+test("leastLoaded() looks at what the instances of each identity are answering, beside others too", () => {
+  const candidates = several(2);
+  const pick = leastLoaded({ random: seeded(2) })(pool([...candidates, ...identities(1, {}, "other")]));
+  candidates[0]!.inFlight = 1;
+  const counts = counted(4_000, () => pick(call).instance.name);
+  assert.ok((counts.get(`${SHOP}#i0`) ?? 0) < 100 && counts.get(`${SHOP}#i1`)! > 1_800, `${[...counts]}`);
+});
+
 test("leastLoaded() measures what an instance is answering by its weight", () => {
   const [light, heavy] = [candidate(SHOP, "light", { weight: 10 }), candidate(SHOP, "heavy", { weight: 100 })];
   const pick = leastLoaded({ random: seeded() })(pool([light, heavy]));

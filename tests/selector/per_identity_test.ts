@@ -24,6 +24,20 @@ test("perIdentity() chooses an identity first, each once, and then one of its in
   assert.deepEqual(names(), [[`${A}#1`, `${A}#2`], [`${B}#1`, `${B}#2`, `${B}#3`], [A, B]]);
 });
 
+test("perIdentity() chooses an identity otherwise than an instance where it is told to", () => {
+  const asked: (readonly string[])[] = [];
+  const note = (items: readonly Weighted[]) => asked.push(items.map(({ name }) => name));
+  const selector = perIdentity(
+    (items) => (note(items), () => items.at(-1)!),
+    (items) => (note(items), () => items[0]!),
+  );
+  const candidates = [candidate(A, "1"), candidate(A, "2"), candidate(B, "1"), candidate(B, "2")];
+  assert.equal(selector(pool(candidates))(call), candidates[1]);
+  assert.deepEqual(asked, [[`${A}#1`, `${A}#2`], [`${B}#1`, `${B}#2`], [A, B]]);
+  assert.equal(selector(pool(candidates.slice(2)))(call), candidates[3], "one identity is no choice");
+  assert.deepEqual(asked.slice(3), [[`${B}#1`, `${B}#2`]]);
+});
+
 test("perIdentity() asks for no choice among one", () => {
   const { selector, names } = watched();
   const only = candidate(A, "1");

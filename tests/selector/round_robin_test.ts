@@ -42,13 +42,31 @@ test("roundRobin() begins anywhere where weights differ", () => {
   assert.equal(starts.size, 4, `${[...starts]}`);
 });
 
-test("roundRobin() chooses each exactly as often as its weight says, and spreads its turns", () => {
-  const weights = [1, 2, 3, 4];
-  const candidates = weights.map((weight, i) => candidate("spiffe://example.org/shop", `i${i}`, { weight }));
-  const turns = take(roundRobin({ random: seeded(7) })(pool(candidates)), 1_000).map((name) => Number(name.at(-1)));
-  weights.forEach((weight, i) => {
-    const count = turns.filter((turn) => turn === i).length;
-    assert.ok(Math.abs(count - weight * 100) <= 1, `weight ${weight}: ${count}`);
-  });
-  assert.ok(!turns.some((turn, i) => turn === turns[i + 1] && turn === turns[i + 2]), "three turns in a row");
+const WEIGHTS = [1, 2, 3, 4];
+const weighing = (weights: readonly number[]) =>
+  weights.map((weight, i) => candidate("spiffe://example.org/shop", `i${i}`, { weight }));
+
+test("roundRobin() chooses each exactly as often as its weight says in every round, and spreads its turns", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const pick = roundRobin({ random: seeded(seed) })(pool(weighing(WEIGHTS)));
+    const turns = take(pick, 1_000).map((name) => Number(name.at(-1)));
+    for (let from = 0; from < turns.length; from += 10) {
+      const round = turns.slice(from, from + 10);
+      const counts = WEIGHTS.map((_, i) => round.filter((turn) => turn === i).length);
+      assert.deepEqual(counts, WEIGHTS, `seed ${seed}, round ${from / 10}`);
+    }
+    // Who has four of ten turns has one in each two and a half: never three one after the other.
+    assert.ok(!turns.some((turn, i) => turn === turns[i + 1] && turn === turns[i + 2]), `seed ${seed}: three in a row`);
+  }
+});
+
+test("roundRobin() gives one that weighs little its first turn anywhere within a round", () => {
+  const random = seeded(8);
+  const firsts = new Uint32Array(4);
+  for (let i = 0; i < 2_000; i++) {
+    const turns = take(roundRobin({ random })(pool(weighing([1, 50, 49]))), 100);
+    firsts[Math.floor(turns.findIndex((name) => name.endsWith("#i0")) / 25)]!++;
+  }
+  // Every client that starts would otherwise call it at once, or none would for long.
+  assert.ok(chiSquare(firsts, 500) < chiSquareLimit(3), firsts.join());
 });

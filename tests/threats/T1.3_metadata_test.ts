@@ -85,37 +85,40 @@ function misspelled(payload: string, chance: Chance): string {
 }
 
 const SEED = 20_260_118;
-const RECORDS = 10_000;
+/** How many crafted records one test has; five of these tests have 10,000, and none of them takes long anywhere. */
+const RECORDS = 2_000;
 
 describe("T1.3 crafted metadata", () => {
-  test("T1.3 reader refuses or reads 10,000 crafted records, and nothing else happens", async () => {
-    const world = await rig();
-    const { orders, claimsOf, recordOf, verify } = world;
-    const before = shapeOfPrototypes();
-    const chance = chanceOf(SEED);
-    const honest = await claimsOf(orders);
-    const record = await recordOf(orders);
-    const [header, payload] = partsOf(record);
-    let accepted = 0;
-    for (let i = 0; i < RECORDS; i++) {
-      const made = await craft(i, { world, chance, honest, record, header, payload });
-      if (made === undefined) continue;
-      try {
-        const instance = await verify(made);
-        accepted++;
-        assertHarmless(instance, `seed ${SEED}, record ${i}`);
-      } catch (error) {
-        const isRefusal = error instanceof RegistryError || error instanceof AuthError;
-        assert.ok(isRefusal, `seed ${SEED}, record ${i}: ${error}`);
-        assert.ok(error.message.length < 200, `seed ${SEED}, record ${i}: ${error.message}`);
+  for (const seed of [1, 2, 3, 4, 5].map((nth) => SEED * nth)) {
+    test(`T1.3 reader refuses or reads ${RECORDS} records crafted from ${seed}, and nothing else happens`, async () => {
+      const world = await rig();
+      const { orders, claimsOf, recordOf, verify } = world;
+      const before = shapeOfPrototypes();
+      const chance = chanceOf(seed);
+      const honest = await claimsOf(orders);
+      const record = await recordOf(orders);
+      const [header, payload] = partsOf(record);
+      let accepted = 0;
+      for (let i = 0; i < RECORDS; i++) {
+        const made = await craft(i, { world, chance, honest, record, header, payload });
+        if (made === undefined) continue;
+        try {
+          const instance = await verify(made);
+          accepted++;
+          assertHarmless(instance, `seed ${seed}, record ${i}`);
+        } catch (error) {
+          const isRefusal = error instanceof RegistryError || error instanceof AuthError;
+          assert.ok(isRefusal, `seed ${seed}, record ${i}: ${error}`);
+          assert.ok(error.message.length < 200, `seed ${seed}, record ${i}: ${error.message}`);
+        }
       }
-    }
-    assert.ok(
-      accepted > 100 && accepted < RECORDS / 2,
-      `${accepted} were accepted: the mutations are no test otherwise`,
-    );
-    assert.equal(shapeOfPrototypes(), before);
-  });
+      assert.ok(
+        accepted > RECORDS / 100 && accepted < RECORDS / 2,
+        `${accepted} were accepted: the mutations are no test otherwise`,
+      );
+      assert.equal(shapeOfPrototypes(), before);
+    });
+  }
 
   test("T1.3 backends take or refuse what is crafted, and nothing else happens", async () => {
     const world = await rig();

@@ -5,7 +5,7 @@ import { leastLoaded, random, rendezvous, roundRobin, sameRegionFirst, type Sele
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { watchedAudit, world } from "../auth/_world.ts";
-import { failing, failsWith, type Mesh, mesh, SHOP, WEB } from "../selector/_mesh.ts";
+import { failing, failsWith, hanging, heldTime, type Mesh, mesh, SHOP, watching, WEB } from "../selector/_mesh.ts";
 import { callOf, candidate, type Held, identities, pool, several, Shop } from "../selector/_pool.ts";
 import { seeded, sigmas } from "../selector/_stats.ts";
 
@@ -177,15 +177,36 @@ test("T6.4 a server under another identity takes no call that is addressed to th
   assert.deepEqual(answered, []);
 });
 
-test("T6.4 an instance cannot get out of being ejected by renewing its record", async () => {
-  const { client, add, now, attempts, behaviours } = await mesh("bad", "good");
+test("T6.4 an instance cannot get out of being ejected by renewing its record, nor by moving", async () => {
+  const { ready, add, now, attempts, behaviours } = await mesh("bad", "good");
   behaviours.set("bad", failing("internal"));
-  const shop = client({ selector: preferring("bad") });
+  const shop = await ready({ selector: preferring("bad") });
+  using _time = heldTime();
   for (let i = 0; i < 3; i++) await failsWith(shop.buy(BOOK), "internal");
-  for (const weight of [1, 100]) {
-    await add("bad", { weight, version: "9.9.9" });
+  for (
+    const about of [{ weight: 1 }, { weight: 100 }, { endpoints: ["https://a.example.org"] }, {
+      endpoints: ["https://b.example.org"],
+    }]
+  ) {
+    await add("bad", { version: "9.9.9", ...about });
     now.pass(6_001);
     await shop.buy(BOOK);
   }
-  assert.deepEqual(attempts, ["bad", "bad", "bad", "good", "good"]);
+  assert.deepEqual(attempts, ["bad", "bad", "bad", "good", "good", "good", "good"]);
+});
+
+test("T6.4 an instance that fails at once wins no more calls than one that is busy", async () => {
+  const made = await mesh("honest");
+  const evil = await made.join(EVIL, { serves: ["shop.v1"] });
+  for (let i = 0; i < 5; i++) await made.add(`evil-${i}`, { identity: evil });
+  made.behaviours.set("honest", hanging);
+  for (let i = 0; i < 5; i++) made.behaviours.set(`evil-${i}`, failing("not_found"));
+  const shop = await made.ready({ selector: leastLoaded({ random: seeded(5) }) });
+  using time = heldTime();
+  const calls = Array.from({ length: 400 }, () => watching(shop.buy(BOOK, { timeoutMs: 50 })));
+  await time.pass(50);
+  await time.settle();
+  assert.ok(calls.every(({ pending }) => !pending));
+  const won = made.attempts.filter((id) => id !== "honest").length;
+  assert.ok(sigmas(won, made.attempts.length, 0.5) <= 3, `${won} of ${made.attempts.length}`);
 });

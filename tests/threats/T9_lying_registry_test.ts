@@ -186,6 +186,22 @@ describe("T9 a registry that lies", () => {
     assert.deepEqual(await cached(), []);
   });
 
+  test("T9 client that keeps looking loses no instance by a registry that would rather know only its friends", async () => {
+    const { tell, gets, view, now, honest } = await stage();
+    const cache = cachedRegistry(view, { now });
+    const cached = async () => (await cache.instances(SERVICE)).map(({ id }: Instance) => id).sort();
+    assert.deepEqual(await cached(), ["a", "b"]);
+    tell(() => [honest[1]]);
+    for (let ms = 3_000; ms < 60_000; ms += 3_000) {
+      now.pass(3_000);
+      await cached();
+      assert.equal((await gets()).length, 1, "it is left out again and again");
+      assert.deepEqual(await cached(), ["a", "b"], `after ${ms} ms`);
+    }
+    now.pass(3_000);
+    assert.deepEqual(await cached(), [], "no longer than the leases");
+  });
+
   test("T9 client that watches gets the newest whatever the order in which it is told", async () => {
     const world = await stage();
     const { recordOf, orders, honest } = world;

@@ -171,7 +171,7 @@ function createRecorder(queue: LogQueue, settings: Settings): Recorder {
   let [lost, untold] = [0, 0];
 
   const isFull = (event?: AuditEvent) => {
-    const share = event?.event === "call.refuse" && event.caller === undefined ? 2 : 1;
+    const share = event?.event.endsWith(".refuse") && event.caller === undefined ? 2 : 1;
     return queue.entries >= maxQueuedEvents / share || queue.bytes >= maxQueuedBytes / share;
   };
 

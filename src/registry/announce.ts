@@ -36,7 +36,7 @@ export interface AnnounceOptions extends Omit<InstanceDescription, "services" | 
  * out of the registry: dispose it before the server, as `await using` does with what was made later.
  */
 export interface Announcement extends AsyncDisposable {
-  /** The instance's own id among those of its identity. */
+  /** The instance's own id among those of its identity; another one where somebody took it who has that identity too. */
   readonly instance: string;
 }
 
@@ -75,15 +75,15 @@ export async function announce(
   }
   const digests = await Promise.all(server.services.map(digestOf));
   const services = Object.fromEntries(names.map((name, i) => [name, digests[i]!]));
-  const { instance = newInstanceId() } = about;
+  let instance = about.instance ?? newInstanceId();
   let sequence = 0;
-  const register = async (draining: boolean) => {
+  const register = async (draining: boolean, maxMs = REGISTER_MS) => {
     const description = { ...about, services, instance, draining };
     // By the clock, so that an instance that starts again under its old id goes on from what is known of it.
     sequence = Math.max(sequence + 1, Math.floor(now()));
     const terms = { sequence, lifetimeMs: leaseMs, nowMs: now() };
     const registering = registry.register(await signRecord(identity, description, terms));
-    return await within(registering, () => REGISTER_MS, tooSlow);
+    return await within(registering, () => maxMs, tooSlow);
   };
   let lease = await register(false);
   const report = (error: unknown) => {
@@ -93,26 +93,40 @@ export async function announce(
       // It is tried again all the same.
     }
   };
+  let isEnding = false;
   const renewing = repeat(leaseMs / 3, async () => {
-    const renewed = await register(server.draining);
-    lease = renewed;
+    try {
+      const renewed = await register(server.draining);
+      if (!isEnding) lease = renewed;
+    } catch (error) {
+      // Somebody of the same identity has taken the name; one that was asked for stays.
+      const isTaken = error instanceof RegistryError && error.reason === "rollback";
+      if (isTaken && about.instance === undefined) instance = newInstanceId();
+      throw error;
+    }
   }, report);
   const end = async () => {
-    await renewing[Symbol.asyncDispose]();
+    isEnding = true;
+    renewing[Symbol.dispose](); // one that is under way has a lower sequence: it cannot undo what follows
     try {
-      lease = await register(true);
+      lease = await register(true, END_MS);
     } catch (error) {
       report(error);
     }
     await new Promise((resolve) => setTimeout(resolve, settleMs));
     try {
-      await within(Promise.resolve(lease[Symbol.asyncDispose]()), () => REGISTER_MS, tooSlow);
+      await within(Promise.resolve(lease[Symbol.asyncDispose]()), () => END_MS, tooSlow);
     } catch (error) {
       report(error);
     }
   };
   let ended: Promise<void> | undefined;
-  return { instance, [Symbol.asyncDispose]: () => ended ??= end() };
+  return {
+    get instance() {
+      return instance;
+    },
+    [Symbol.asyncDispose]: () => ended ??= end(),
+  };
 }
 
 function assertDuration(name: string, ms: number, least: number, most: number): void {
@@ -129,10 +143,9 @@ async function digestOf(service: Service): Promise<string> {
   }
 }
 
-/** Does something again and again, sooner after it failed; disposing it waits for what is under way. */
-function repeat(everyMs: number, run: () => Promise<void>, report: (error: unknown) => void): AsyncDisposable {
+/** Does something again and again, sooner after it failed. */
+function repeat(everyMs: number, run: () => Promise<void>, report: (error: unknown) => void): Disposable {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let underWay: Promise<void> | undefined;
   let ended = false;
   const look = async () => {
     let nextMs = everyMs;
@@ -144,13 +157,12 @@ function repeat(everyMs: number, run: () => Promise<void>, report: (error: unkno
     }
     if (!ended) schedule(nextMs);
   };
-  const schedule = (ms: number) => timer = setTimeout(() => underWay = look(), ms);
+  const schedule = (ms: number) => timer = setTimeout(look, ms);
   schedule(everyMs);
   return {
-    async [Symbol.asyncDispose]() {
+    [Symbol.dispose]() {
       ended = true;
       clearTimeout(timer);
-      await underWay;
     },
   };
 }
@@ -159,5 +171,7 @@ const tooSlow = () => new RegistryError("unreachable", "Cannot register: the reg
 
 /** How long a registration may take, in milliseconds. */
 const REGISTER_MS = 10_000;
+/** How long each of the two last ones may, in milliseconds: who is to end is seldom given more than 30 s in all. */
+const END_MS = 5_000;
 /** In milliseconds. */
 const RETRY_MS = 2_000;

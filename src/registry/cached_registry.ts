@@ -23,7 +23,7 @@ export interface CachedRegistry {
    * The instances of a service whose records hold; the same list as long as nothing changed.
    *
    * @param service The service's name.
-   * @returns At once where the service was asked for before.
+   * @returns At once where there is something at hand that was read not long ago.
    * @throws {RegistryError} `unreachable`: the registry cannot be read, and nothing that was read before still holds.
    */
   instances(service: string): readonly Instance[] | Promise<readonly Instance[]>;
@@ -80,6 +80,8 @@ interface View {
   failure: { readonly error: unknown; readonly atMs: number } | undefined;
   /** Under which revision of trust. */
   revision: number;
+  /** The looking again under another one that is under way. */
+  checking: Promise<void> | undefined;
   /** How many watches are connected. */
   watches: number;
 }
@@ -87,8 +89,16 @@ interface View {
 function viewOf(cache: Cache, service: string): View {
   let view = cache.views.get(service);
   if (!view) {
-    const nothing = { readAtMs: undefined, reading: undefined, failure: undefined, revision: 0, watches: 0 };
-    view = { instances: NONE, holdsUntilMs: Infinity, ...nothing };
+    view = {
+      instances: NONE,
+      holdsUntilMs: Infinity,
+      readAtMs: undefined,
+      reading: undefined,
+      failure: undefined,
+      revision: cache.registry.revision,
+      checking: undefined,
+      watches: 0,
+    };
     cache.views.set(service, view);
   }
   return view;
@@ -98,20 +108,41 @@ function instancesOf(cache: Cache, service: string): readonly Instance[] | Promi
   const view = viewOf(cache, service);
   const nowMs = cache.now();
   if (nowMs >= view.holdsUntilMs) keep(view, view.instances.filter(({ expiresAtMs }) => expiresAtMs > nowMs));
+  if (view.revision !== cache.registry.revision && view.instances.length > 0) {
+    return checkAgain(cache, view).then(() => instancesOf(cache, service));
+  }
   if (view.watches > 0 && view.instances.length > 0) return view.instances;
-  const ageMs = nowMs - (view.readAtMs ?? -Infinity);
+  const ageMs = since(view.readAtMs, nowMs);
   // Nobody should have to wait for an instance that has just started longer than needed.
   const refreshMs = view.instances.length === 0 ? Math.min(RETRY_MS, cache.refreshMs) : cache.refreshMs;
   if (ageMs < refreshMs) return view.instances;
   const isUsable = view.instances.length > 0;
-  if (view.failure && nowMs - view.failure.atMs < RETRY_MS) {
+  if (view.failure && since(view.failure.atMs, nowMs) < RETRY_MS) {
     if (isUsable) return view.instances;
     throw view.failure.error;
   }
   const reading = readAgain(cache, service, view);
-  const isLate = view.failure !== undefined || nowMs - (view.reading?.sinceMs ?? nowMs) >= PATIENCE_MS;
+  const isLate = view.failure !== undefined || since(view.reading?.sinceMs ?? nowMs, nowMs) >= PATIENCE_MS;
   if (isUsable && (isLate || ageMs < cache.refreshMs + PATIENCE_MS)) return view.instances;
   return waitFor(cache, view, reading);
+}
+
+/** How long ago something was; a clock that was set back says nothing of that. */
+function since(atMs: number | undefined, nowMs: number): number {
+  return atMs === undefined || nowMs < atMs ? Infinity : nowMs - atMs;
+}
+
+/** Where trust has changed, nobody is given out before it is known that the new one has him still. */
+function checkAgain({ registry }: Cache, view: View): Promise<void> {
+  const check = async () => {
+    const { instances } = view;
+    const { revision } = registry;
+    const held = await registry.stillHolding(instances);
+    if (view.instances !== instances) return; // it was read in the meantime
+    keep(view, held);
+    view.revision = revision;
+  };
+  return view.checking ??= check().finally(() => view.checking = undefined);
 }
 
 /** Waits for a reading, but not for ever where there is something to go on with. */
@@ -127,7 +158,7 @@ async function waitFor(cache: Cache, view: View, reading: Promise<void>): Promis
 function readAgain(cache: Cache, service: string, view: View): Promise<void> {
   const nowMs = cache.now();
   // A platform may have stopped a reading together with the request that began it.
-  if (view.reading && nowMs - view.reading.sinceMs < 2 * READ_MS) return view.reading.done;
+  if (view.reading && since(view.reading.sinceMs, nowMs) < 2 * READ_MS) return view.reading.done;
   const reading = { done: Promise.resolve(), sinceMs: nowMs };
   view.reading = reading;
   reading.done = readOnce(cache, service, view, () => view.reading === reading);
@@ -167,7 +198,7 @@ async function readOnce(
 function take(cache: Cache, view: View, instances: readonly Instance[], readAtMs: number): void {
   const { registry, refreshMs, now } = cache;
   const nowMs = now();
-  const hasLooked = readAtMs - (view.readAtMs ?? -Infinity) <= refreshMs + PATIENCE_MS;
+  const hasLooked = since(view.readAtMs, readAtMs) <= refreshMs + PATIENCE_MS;
   const mayKeep = view.revision === registry.revision && (hasLooked || instances.length === 0);
   const present = new Set(instances.map(({ name }) => name));
   const kept = view.instances.filter(({ name, draining, expiresAtMs }) =>
@@ -200,6 +231,7 @@ function follow(cache: Cache, service: string): Disposable {
           isConnected = true;
           failures = 0;
           take(cache, view, instances, cache.now());
+          await pause(COALESCE_MS, signal); // where thousands come and go, not each of them is worth a look
         }
       } catch (error) {
         view.failure = { error, atMs: cache.now() };
@@ -223,3 +255,5 @@ const PATIENCE_MS = 1_000;
 /** How long to wait after a reading that failed or gave nothing, in milliseconds. */
 const RETRY_MS = 500;
 const MAX_PAUSE_MS = 5_000;
+/** How long changes are collected that come one after the other, in milliseconds. */
+const COALESCE_MS = 250;

@@ -7,15 +7,18 @@ export interface EndpointOptions {
    * The hosts: a name as `orders.example.org`, all names below one as `.example.org`, `localhost`, an address, or a range of
    * them as `10.0.0.0/8`. Addresses and names of this machine are refused unless they are listed.
    *
-   * @default {all names below those of the trust domains}
+   * @default {all names below that of the instance's own trust domain}
    */
   readonly hosts?: readonly string[];
   /** The ports: a number, or the first and the last of a range. @default {[443, [1_024, 65_535]]} */
   readonly ports?: readonly (number | readonly [number, number])[];
 }
 
-/** Checks the URL of an endpoint; throws a {@linkcode RegistryError} `wrong_endpoint` to refuse it. */
-export type EndpointPolicy = (endpoint: string) => void;
+/**
+ * Checks the URL of an endpoint of an instance of a trust domain; throws a {@linkcode RegistryError} `wrong_endpoint` to
+ * refuse it.
+ */
+export type EndpointPolicy = (endpoint: string, trustDomain?: string) => void;
 
 /**
  * Decides where a client lets itself be sent: a record is signed by who wants to be called, and must not make its readers
@@ -31,13 +34,15 @@ export type EndpointPolicy = (endpoint: string) => void;
  * @throws {TypeError} A host or a port cannot be one.
  */
 export function endpointPolicy(trustDomains: readonly string[], options: EndpointOptions = {}): EndpointPolicy {
-  const { hosts = trustDomains.map((domain) => `.${domain}`), ports = [443, [1_024, 65_535]] } = options;
-  const rules = hosts.map(hostRule);
+  const { hosts, ports = [443, [1_024, 65_535]] } = options;
+  const rules = (hosts ?? []).map(hostRule);
+  const ownRules = new Map(hosts ? [] : trustDomains.map((domain) => [domain, hostRule(`.${domain}`)]));
   const ranges = ports.map(portRange);
-  if (rules.length === 0 || ranges.length === 0) {
+  if (hosts?.length === 0 || ranges.length === 0) {
     throw new TypeError("Cannot allow endpoints: there must be a host and a port");
   }
-  return (endpoint) => {
+  return (endpoint, trustDomain = trustDomains[0]!) => {
+    const allowed = hosts ? rules : [ownRules.get(trustDomain) ?? (() => false)];
     if (!URL.canParse(endpoint)) throw refused("it is not an absolute URL");
     const url = new URL(endpoint);
     const { protocol, username, password, search, hash, hostname } = url;
@@ -52,7 +57,7 @@ export function endpointPolicy(trustDomains: readonly string[], options: Endpoin
     const port = Number(url.port || 443);
     if (!ranges.some(([first, last]) => port >= first && port <= last)) throw refused("its port is not allowed");
     const host = hostname.replace(/\.$/, "");
-    if (host.startsWith(".") || host.includes("..") || !rules.some((allows) => allows(host))) {
+    if (host.startsWith(".") || host.includes("..") || !allowed.some((allows) => allows(host))) {
       throw refused("its host is not allowed");
     }
   };

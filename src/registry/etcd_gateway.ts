@@ -109,6 +109,8 @@ export function etcdGateway(options: EtcdGatewayOptions): EtcdGateway {
 const WATCH_MS = 60_000;
 /** The longest answer, in bytes: 10,000 records and their keys. */
 const MAX_ANSWER = 32 * 1_024 * 1_024;
+/** The most values in one answer: 16,384 entries of ten. */
+const MAX_VALUES = 163_840;
 /** The longest message of a watch, in bytes; etcd divides those of more than 1.5 MB before they become base64. */
 const MAX_MESSAGE = 8 * 1_024 * 1_024;
 
@@ -164,7 +166,19 @@ async function ask<Answer>(
 
 async function exchange({ base, send }: EtcdGatewayOptions, path: string, { signal, ...asking }: Asking) {
   const response = await post(send, { url: `${base}/${path}`, signal, ...asking });
-  return { status: response.status, text: await readAll(response, MAX_ANSWER, signal) };
+  const text = await readAll(response, MAX_ANSWER, signal);
+  assertFew(text);
+  return { status: response.status, text };
+}
+
+/** Millions of nothings fit into an answer of the longest kind, and would be made into objects before anybody counts. */
+function assertFew(text: string): void {
+  let values = 0;
+  for (let at = text.indexOf(","); at >= 0; at = text.indexOf(",", at + 1)) {
+    if (++values > MAX_VALUES) {
+      throw new RegistryError("too_many", "Cannot read the registry: its answer has too many values");
+    }
+  }
 }
 
 /** The first message says whether etcd lets the user watch. */
@@ -190,7 +204,10 @@ async function* watchMessages(
     if (response.status === 401) throw new StaleToken();
     throw response.status === 403 ? refused() : unreachable(`it answers with the status ${response.status}`);
   }
-  for await (const line of readLines(response, MAX_MESSAGE, signal)) yield answerOf(WATCH, line).result;
+  for await (const line of readLines(response, MAX_MESSAGE, signal)) {
+    assertFew(line);
+    yield answerOf(WATCH, line).result;
+  }
   return undefined;
 }
 

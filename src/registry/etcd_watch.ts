@@ -92,7 +92,7 @@ async function follow(gateway: EtcdGateway, state: State, { signal, changed }: F
       const message = { create_request: { ...state.range, start_revision, fragment: true } };
       for await (const answer of gateway.watch(message, signal)) {
         if (take(state, answer)) failures = 0;
-        if (state.revision === undefined) break;
+        if (state.revision === undefined) throw unreachable("it has forgotten what happened since");
         if (state.hasChanged && !answer.fragment) changed();
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { RecordClaims } from "./record.ts";
+import { instanceName, type RecordClaims } from "./record.ts";
 
 /** A method of etcd's JSON gateway, and the answer to it. */
 export interface EtcdMethod<Answer> {
@@ -34,7 +34,7 @@ export interface EtcdEntry {
 /** The key that keeps the record of an instance, whose id is one of SPIFFE, for one of its services. */
 export function keyOf(namespace: string, service: string, { sub, jti }: RecordClaims): string {
   // Neither a namespace nor a service's name holds a slash, and no id a "#": no two instances come to the same key.
-  return `${prefixOf(namespace, service)}${sub}#${jti}`;
+  return prefixOf(namespace, service) + instanceName(sub, jti);
 }
 
 /** What the keys of a namespace or of one of its services begin with. */

@@ -1,4 +1,4 @@
-import { within } from "../internal/within.ts";
+import { pause } from "../internal/pause.ts";
 import { changesSince, dropExpired, noteRecords, positionOf, recordLog } from "./record_log.ts";
 import type { Registry } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
@@ -83,18 +83,15 @@ function follow(store: Registry, service: string, now: () => number): Following 
   const log = recordLog();
   let failure: unknown;
   let waiting = 0;
-  let wake: () => void;
-  let next = new Promise<void>((resolve) => wake = resolve);
-  const notify = () => {
-    wake();
-    next = new Promise((resolve) => wake = resolve);
-  };
-  let first: Promise<void> | undefined = next;
+  const wakers = new Set<() => void>();
+  const notify = () => wakers.forEach((wake) => wake());
+  let isReady = false;
   const run = async () => {
     try {
       for await (const records of store.watch(service, { signal })) {
-        if (noteRecords(log, records) || first) notify();
-        first = undefined;
+        const isNews = noteRecords(log, records) || !isReady;
+        isReady = true;
+        if (isNews) notify();
       }
       throw new RegistryError("unreachable", "Cannot read the registry: it has ended");
     } catch (error) {
@@ -118,9 +115,11 @@ function follow(store: Registry, service: string, now: () => number): Following 
     async since(cursor, waitMs, reader) {
       waiting++;
       try {
-        if (first) await within(first, () => FIRST_MS, tooSlow);
+        if (!isReady && !failure) await pauseUntil(wakers, FIRST_MS, reader);
+        if (!isReady && !failure) throw tooSlow();
+        dropExpired(log, now());
         if (waitMs > 0 && !failure && positionOf(log, cursor)?.from === log.version) {
-          await within(Promise.race([next, aborted(reader)]), () => waitMs, () => undefined).catch(() => {});
+          await pauseUntil(wakers, waitMs, reader);
         }
         if (failure) throw failure;
         dropExpired(log, now());
@@ -133,11 +132,19 @@ function follow(store: Registry, service: string, now: () => number): Following 
   return following;
 }
 
-const aborted = (signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+/** Waits for the next change; one listener for each who waits, because a promise that all share would keep them all. */
+async function pauseUntil(wakers: Set<() => void>, ms: number, signal: AbortSignal): Promise<void> {
+  const ending = new AbortController();
+  const wake = () => ending.abort();
+  wakers.add(wake);
+  signal.addEventListener("abort", wake);
+  try {
+    if (!signal.aborted) await pause(ms, ending.signal);
+  } finally {
+    wakers.delete(wake);
+    signal.removeEventListener("abort", wake);
+  }
+}
 
 const tooSlow = () => new RegistryError("unreachable", "Cannot read the registry: it took too long to answer");
 

@@ -2,7 +2,7 @@ import type { EncryptionJwk } from "./record.ts";
 
 /** An instance whose record was verified: its authority lets it serve what it says it serves, and it said so itself. */
 export interface Instance {
-  /** Its name among all instances: its identity and its own id, which together nobody else can have. */
+  /** Its name among all instances: its identity and its own id; nobody of another identity can have it. */
   readonly name: string;
   /** The SPIFFE id that it must prove with every answer. */
   readonly identity: string;

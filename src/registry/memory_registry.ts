@@ -1,7 +1,7 @@
 import { leaseOf } from "./lease.ts";
-import { instanceName, readRecord } from "./record.ts";
 import type { Registry, RegistryReadOptions } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
+import { assertNewer, type StoredRecord, storedRecord } from "./stored_record.ts";
 
 /** How a registry in memory is set up. */
 export interface MemoryRegistryOptions {
@@ -28,7 +28,7 @@ export interface MemoryRegistryOptions {
  */
 export function memoryRegistry(options: MemoryRegistryOptions = {}): Registry {
   const { maxRecords = 16_384, now = Date.now } = options;
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, StoredRecord>();
   const watchers = new Set<() => void>();
   const sweep = () => {
     for (const [name, { expiresAtMs }] of entries) {
@@ -45,11 +45,9 @@ export function memoryRegistry(options: MemoryRegistryOptions = {}): Registry {
     properties: { encrypted: true, accessControlled: true },
     // deno-lint-ignore require-await -- a backend's failures are rejections
     async register(record) {
-      const entry = entryOf(record);
+      const entry = storedRecord(record);
       const held = entries.get(entry.name);
-      if (held && (held.sequence > entry.sequence || (held.sequence === entry.sequence && held.record !== record))) {
-        throw new RegistryError("rollback", "Cannot register the record: a newer one of the instance is there");
-      }
+      assertNewer(entry, held, now());
       if (!held && entries.size >= maxRecords) sweep();
       if (!held && entries.size >= maxRecords) {
         throw new RegistryError("too_many", "Cannot register the record: the registry is full");
@@ -65,26 +63,6 @@ export function memoryRegistry(options: MemoryRegistryOptions = {}): Registry {
     resolve: (service) => Promise.resolve(recordsOf(service)),
     watch: (service, options) => snapshots(() => recordsOf(service), watchers, options),
     list: () => Promise.resolve([...new Set(live().flatMap(({ services }) => services))].sort()),
-  };
-}
-
-interface Entry {
-  readonly name: string;
-  readonly services: readonly string[];
-  readonly sequence: number;
-  readonly expiresAtMs: number;
-  readonly record: string;
-}
-
-function entryOf(record: string): Entry {
-  const { claims } = readRecord(record);
-  const { sub, jti, seq, exp, services } = claims;
-  return {
-    name: instanceName(sub, jti),
-    services: Object.keys(services),
-    sequence: seq,
-    expiresAtMs: exp * 1_000,
-    record,
   };
 }
 

@@ -162,7 +162,7 @@ function claimsOf(issuer: string, id: string, description: InstanceDescription, 
 }
 
 /**
- * The name of an instance among all instances, which nobody else can have: its identity and its own id.
+ * The name of an instance among all instances, which nobody of another identity can have: its identity and its own id.
  *
  * @param identity Its SPIFFE id.
  * @param instance Its own id.

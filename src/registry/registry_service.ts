@@ -72,7 +72,7 @@ export const RegistryService: Service<RegistryMethods> = /* @__PURE__ */ service
     }),
     { safe: true, summary: "The records of a service, or what changed in them" },
   ),
-  list: rpc(v.strictObject({}), v.object({ services: v.array(v.string()) }), {
+  list: rpc(v.strictObject({}), v.object({ services: v.array(v.pipe(v.string(), v.regex(SERVICE_NAME))) }), {
     safe: true,
     summary: "The names of all services; the caller has to show a right for it",
   }),
@@ -125,8 +125,10 @@ export function registryService(store: Registry, options: RegistryServiceOptions
     store,
     verified: verifiedRegistry(store, options),
     audit: options.audit,
+    now: options.now ?? Date.now,
     maxInstances: options.maxInstancesPerIdentity ?? 1_024,
     turns: new Map(),
+    counted: new Map(),
   };
   const feeds = feedsOf(store, options.now ?? Date.now);
   const implementation = implement(RegistryService, {
@@ -136,6 +138,7 @@ export function registryService(store: Registry, options: RegistryServiceOptions
         await inTurn(desk, instance.identity, async () => {
           await assertQuota(desk, instance);
           await store.register(record);
+          remember(desk, instance);
         });
         note(desk, "record.register", instance);
       });
@@ -146,6 +149,7 @@ export function registryService(store: Registry, options: RegistryServiceOptions
         const instance = await own(desk, record, context);
         const lease = await store.register(record);
         await lease[Symbol.asyncDispose]();
+        desk.counted.delete(key(instance.name, instance.services));
         note(desk, "record.deregister", instance);
       });
       return {};
@@ -171,9 +175,12 @@ interface Desk {
   readonly store: Registry;
   readonly verified: ReturnType<typeof verifiedRegistry>;
   readonly audit: Audit | undefined;
+  readonly now: () => number;
   readonly maxInstances: number;
   /** The last registration of each identity that is under way. */
   readonly turns: Map<string, Promise<void>>;
+  /** The instances that were let in, which are not counted again with each renewal, and until when they hold. */
+  readonly counted: Map<string, number>;
 }
 
 /** How much earlier than the caller's deadline an empty answer leaves, in milliseconds. */
@@ -204,7 +211,9 @@ async function inTurn({ turns }: Desk, identity: string, run: () => Promise<void
 }
 
 /** Who registers without end must not fill the registry for everybody. */
-async function assertQuota({ verified, maxInstances }: Desk, { name, identity, services }: Instance): Promise<void> {
+async function assertQuota(desk: Desk, { name, identity, services }: Instance): Promise<void> {
+  const { verified, maxInstances, counted } = desk;
+  if ((counted.get(key(name, services)) ?? 0) > desk.now()) return;
   for (const service of Object.keys(services)) {
     const held = await verified.resolve(service);
     const others = held.filter((each) => each.identity === identity && each.name !== name);
@@ -212,6 +221,17 @@ async function assertQuota({ verified, maxInstances }: Desk, { name, identity, s
     throw new RpcError("resource_exhausted", "Cannot register the record: its identity has too many instances");
   }
 }
+
+function remember({ counted }: Desk, { name, services, expiresAtMs }: Instance): void {
+  if (counted.size >= MAX_COUNTED) counted.clear();
+  counted.set(key(name, services), expiresAtMs);
+}
+
+/** An instance that serves more than it did is another one to the quota. */
+const key = (name: string, services: Instance["services"]) => `${name} ${Object.keys(services).sort().join(" ")}`;
+
+/** How many instances are not counted again. */
+const MAX_COUNTED = 65_536;
 
 function note({ audit }: Desk, event: string, { name, identity, services, draining, sequence }: Instance): void {
   const fields = { instance: name, services: Object.keys(services).join(" "), draining, sequence };

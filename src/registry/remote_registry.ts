@@ -50,7 +50,10 @@ export function remoteRegistry(transport: Transport): Registry {
     },
     async resolve(service, options = {}) {
       const view = viewOf(service);
-      await follow(view, (cursor) => changes(service, cursor, 0, options));
+      // One after the other: of two at once, one would take a part of the answer for all of it.
+      const turn = view.turn.then(() => follow(view, (cursor) => changes(service, cursor, 0, options)));
+      view.turn = turn.then(() => {}, () => {});
+      await turn;
       return [...view.records.values()];
     },
     async *watch(service, options = {}) {
@@ -79,9 +82,12 @@ export function remoteRegistry(transport: Transport): Registry {
 interface View {
   cursor: string | undefined;
   records: Map<string, string>;
+  /** Ends when whoever reads it at the moment has ended. */
+  turn: Promise<void>;
 }
 
-const emptyView = (): View => ({ cursor: undefined, records: new Map() });
+const nothing = () => ({ cursor: undefined, records: new Map<string, string>() });
+const emptyView = (): View => ({ ...nothing(), turn: Promise.resolve() });
 
 /** Takes over what changed, all pages of it; returns whether anything did. */
 async function follow(view: View, ask: (cursor: string | undefined) => Promise<RegistryChanges>): Promise<boolean> {
@@ -92,14 +98,14 @@ async function follow(view: View, ask: (cursor: string | undefined) => Promise<R
     for (const name of gone) view.records.delete(name);
     for (const { name, record } of records) view.records.set(name, record);
     if (view.records.size > MAX_RECORDS) {
-      Object.assign(view, emptyView());
+      Object.assign(view, nothing());
       throw new RegistryError("too_many", "Cannot read the service: the registry gives too many records");
     }
     view.cursor = cursor;
     isChanged ||= reset || records.length > 0 || gone.length > 0;
     if (!more) return isChanged;
   }
-  Object.assign(view, emptyView());
+  Object.assign(view, nothing());
   throw new RegistryError("too_many", "Cannot read the service: the registry's answer does not end");
 }
 

@@ -1,5 +1,5 @@
 import { toBase64Url } from "../internal/base64.ts";
-import { readRecord } from "./record.ts";
+import { instanceName, readRecord } from "./record.ts";
 import { RegistryError } from "./registry_error.ts";
 
 /** What a backend has to know of a record that it keeps. */
@@ -27,7 +27,7 @@ export function storedRecord(record: string): StoredRecord {
   const { sub, jti, aud, seq, exp, services } = readRecord(record).claims;
   return {
     record,
-    name: `${sub}#${jti}`,
+    name: instanceName(sub, jti),
     namespace: aud,
     services: Object.keys(services),
     sequence: seq,

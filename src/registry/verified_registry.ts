@@ -1,11 +1,11 @@
-import { AuthError, type Trust } from "../auth/mod.ts";
+import type { Trust } from "../auth/mod.ts";
 import type { Audit } from "../rpc/mod.ts";
 import { type EndpointOptions, endpointPolicy } from "./endpoint_policy.ts";
 import type { Instance } from "./instance.ts";
-import { DEFAULT_NAMESPACE, MAX_LEASE_S, MAX_STATIC_S, NAMESPACE, readRecord } from "./record.ts";
+import { DEFAULT_NAMESPACE, NAMESPACE } from "./record.ts";
+import { readAnswer, recordReader, refusalsOf, stillHolding } from "./record_reader.ts";
 import type { Registry, RegistryReadOptions } from "./registry.ts";
-import { RegistryError } from "./registry_error.ts";
-import { type RecordExpectation, verifyRecord } from "./verify_record.ts";
+import { verifyRecord } from "./verify_record.ts";
 
 /** What a reader of a registry accepts. */
 export interface VerifiedRegistryOptions {
@@ -43,6 +43,20 @@ export interface VerifiedRegistry {
    */
   verify(record: string): Promise<Instance>;
   /**
+   * Why records of a service were refused at the last reading, and how many for each reason.
+   *
+   * @param service The service's name.
+   * @returns The counts, by reason.
+   */
+  refusals(service: string): ReadonlyMap<string, number>;
+  /**
+   * Verifies instances again that were verified before trust changed; no registry is asked.
+   *
+   * @param instances The instances.
+   * @returns Those whose records hold still.
+   */
+  stillHolding(instances: readonly Instance[]): Promise<readonly Instance[]>;
+  /**
    * The instances of a service whose records hold.
    *
    * @param service The service's name.
@@ -79,22 +93,17 @@ export function verifiedRegistry(registry: Registry, options: VerifiedRegistryOp
   if (!Number.isInteger(maxRecords) || maxRecords < 1) {
     throw new RangeError("Cannot read a registry: maxRecords must be a whole number from 1");
   }
-  const reader: Reader = {
-    expected: expectationOf(options),
-    maxRecords,
-    audit,
-    now,
-    newest: new Map(),
-    answers: new Map(),
-  };
+  const reader = recordReader({ expected: expectationOf(options), maxRecords, audit, now });
   return {
     get revision() {
       return reader.expected.trust.revision;
     },
+    refusals: (service) => refusalsOf(reader, service),
+    stillHolding: (instances) => stillHolding(reader, instances),
     verify: (record) => verifyRecord(record, undefined, reader.expected, now()),
-    resolve: async (service, reading) => await read(reader, service, await registry.resolve(service, reading)),
+    resolve: async (service, reading) => await readAnswer(reader, service, await registry.resolve(service, reading)),
     async *watch(service, reading) {
-      for await (const records of registry.watch(service, reading)) yield await read(reader, service, records);
+      for await (const records of registry.watch(service, reading)) yield await readAnswer(reader, service, records);
     },
   };
 }
@@ -123,153 +132,3 @@ function expectationOf({ trust, namespace = DEFAULT_NAMESPACE, ...options }: Ver
   if (!NAMESPACE.test(namespace)) throw new TypeError("Cannot read a registry: its namespace is malformed");
   return { trust, namespace, trustDomains, endpoints: endpointPolicy(trustDomains, options.endpoints) };
 }
-
-interface Reader {
-  readonly expected: RecordExpectation;
-  readonly maxRecords: number;
-  readonly audit: Audit | undefined;
-  readonly now: () => number;
-  /** The newest record of each instance, by its name, oldest knowledge first. */
-  readonly newest: Map<string, Newest>;
-  /** What the last answer was, by service, so that what is there still is not verified again. */
-  readonly answers: Map<string, Answer>;
-}
-
-interface Newest {
-  /** Under which revision of trust it was verified. */
-  readonly revision: number;
-  /** When no older record of the instance can hold any more, in milliseconds since 1970. */
-  readonly forgottenAtMs: number;
-  readonly record: string;
-  readonly instance: Instance;
-}
-
-interface Answer {
-  readonly revision: number;
-  readonly records: ReadonlyMap<string, Instance | undefined>;
-}
-
-/** Verifies an answer; what was in the last one is known already. */
-async function read(reader: Reader, service: string, records: readonly string[]): Promise<readonly Instance[]> {
-  const { trust } = reader.expected;
-  const { revision } = trust;
-  const last = reader.answers.get(service);
-  const known = last?.revision === revision ? last.records : undefined;
-  const judged = new Map<string, Instance | undefined>();
-  const fresh: string[] = [];
-  for (const record of new Set(records.slice(0, reader.maxRecords))) {
-    if (known?.has(record)) judged.set(record, known.get(record));
-    else fresh.push(record);
-  }
-  if (records.length > reader.maxRecords) note(reader, service, "too_many");
-  let forged = 0;
-  for (let i = 0; i < fresh.length && forged < MAX_FORGED; i += AT_ONCE) {
-    const some = fresh.slice(i, i + AT_ONCE);
-    const outcomes = await Promise.all(some.map((record) => judge(reader, service, record)));
-    outcomes.forEach(({ instance, error }, at) => {
-      if (error instanceof AuthError) forged++;
-      // What came too early holds later.
-      if (!(error instanceof RegistryError && error.reason === "not_yet_valid")) judged.set(some[at]!, instance);
-    });
-  }
-  if (forged >= MAX_FORGED) note(reader, service, "too_many");
-  reader.answers.set(service, { revision, records: judged });
-  await reconsider(reader, judged, revision);
-  return newestOf(reader, service, judged, { known, revision });
-}
-
-async function judge(
-  reader: Reader,
-  service: string,
-  record: string,
-): Promise<{ readonly instance?: Instance; readonly error?: unknown }> {
-  try {
-    return { instance: await verifyRecord(record, service, reader.expected, reader.now()) };
-  } catch (error) {
-    // Whatever one record makes go wrong, the others are there still.
-    const isKnown = error instanceof RegistryError || error instanceof AuthError;
-    note(reader, service, isKnown ? error.reason : "internal");
-    return { error };
-  }
-}
-
-/** What was the newest under an earlier bundle may be revoked by now, and must not stand in the way of what holds. */
-async function reconsider(
-  { newest, expected, now }: Reader,
-  judged: ReadonlyMap<string, Instance | undefined>,
-  revision: number,
-): Promise<void> {
-  for (const instance of judged.values()) {
-    const held = instance && newest.get(instance.name);
-    if (!held || held.revision === revision) continue;
-    if (judged.get(held.record)) {
-      newest.set(instance.name, { ...held, revision });
-      continue;
-    }
-    try {
-      // As of when it held: that it has ended makes no older one newer.
-      await verifyRecord(held.record, undefined, expected, Math.min(now(), held.instance.expiresAtMs - 1));
-    } catch (error) {
-      if (error instanceof AuthError && error.reason !== "expired_token") {
-        newest.delete(instance.name);
-        continue;
-      }
-    }
-    newest.set(instance.name, { ...held, revision });
-  }
-}
-
-/** The instances of an answer, each by its newest record, those that have expired left out. */
-function newestOf(
-  reader: Reader,
-  service: string,
-  judged: ReadonlyMap<string, Instance | undefined>,
-  { known, revision }: { readonly known: Answer["records"] | undefined; readonly revision: number },
-): readonly Instance[] {
-  const { newest, now } = reader;
-  const nowMs = now();
-  const instances = new Map<string, Instance>();
-  for (const [record, instance] of judged) {
-    if (!instance) continue;
-    const held = newest.get(instance.name);
-    if (!held || held.instance.sequence < instance.sequence || isForgotten(held, nowMs)) {
-      remember(newest, newestFrom(record, instance, revision), nowMs);
-    } else if (held.record !== record && !known?.has(record)) note(reader, service, "rollback");
-    const current = newest.get(instance.name)!.instance;
-    const isServing = Object.hasOwn(current.services, service);
-    if (current.expiresAtMs > nowMs && isServing) instances.set(instance.name, current);
-  }
-  return Object.freeze([...instances.values()]);
-}
-
-function remember(newest: Map<string, Newest>, entry: Newest, nowMs: number): void {
-  newest.delete(entry.instance.name); // so that it comes last
-  for (const [name, held] of newest) {
-    if (newest.size < MAX_REMEMBERED && !isForgotten(held, nowMs)) break;
-    newest.delete(name);
-  }
-  newest.set(entry.instance.name, entry);
-}
-
-/** An older record of the instance, too, has expired by then: what an authority signed may hold for long. */
-function newestFrom(record: string, instance: Instance, revision: number): Newest {
-  const longestS = readRecord(record).claims.wit === undefined ? MAX_STATIC_S : MAX_LEASE_S;
-  return { record, instance, revision, forgottenAtMs: instance.expiresAtMs + longestS * 1_000 };
-}
-
-const isForgotten = ({ forgottenAtMs }: Newest, nowMs: number) => forgottenAtMs <= nowMs;
-
-function note({ audit }: Reader, service: string, reason: string): void {
-  try {
-    audit?.record({ event: "record.refuse", reason, fields: { service } });
-  } catch {
-    // The record is refused all the same.
-  }
-}
-
-/** How many signatures are checked at once. */
-const AT_ONCE = 32;
-/** After so many forged records nothing more of an answer is looked at: who sends them must not set its reader to work. */
-const MAX_FORGED = 256;
-/** How many instances' newest records are remembered. */
-const MAX_REMEMBERED = 65_536;

@@ -49,7 +49,7 @@ export async function verifyRecord(
     throw refused("wrong_domain", "its trust domain is not one whose instances are accepted");
   }
   assertInTime(claims, nowMs);
-  for (const endpoint of claims.endpoints) expected.endpoints(endpoint);
+  for (const endpoint of claims.endpoints) expected.endpoints(endpoint, trustDomain);
   const { trust } = expected;
   const untilMs = claims.wit === undefined
     ? await verifyIssued(unverified, trustDomain, trust)

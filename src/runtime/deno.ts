@@ -95,7 +95,7 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
   const { signal } = cutting;
   let active = 0;
   let answeredAt = -Infinity;
-  let isShuttingDown = false;
+  let giveUp: (() => void) | undefined;
   let idle: () => void = () => {};
   const server = Deno.serve({
     hostname: options.hostname,
@@ -123,11 +123,14 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
       }
       const since = performance.now() - answeredAt;
       if (since < FLUSH_MS && !signal.aborted) await new Promise((done) => setTimeout(done, FLUSH_MS - since));
-      isShuttingDown = true;
-      await server.shutdown();
+      // A request that never ends would keep it from shutting down.
+      const late = new Promise<void>((resolve) => giveUp = resolve);
+      await Promise.race([server.shutdown(), late]);
     },
     cut() {
-      if (!isShuttingDown) cutting.abort();
+      if (!giveUp) return cutting.abort();
+      server.unref(); // what is left does not keep the process
+      giveUp();
     },
   };
 }

@@ -28,7 +28,7 @@ export async function attemptAt(
     verdict = "fine";
     return reply;
   } catch (error) {
-    verdict = isOvertaken() ? "failed" : verdictOf(error, performance.now() - startedAt);
+    verdict = isOvertaken() ? "overtaken" : verdictOf(error, performance.now() - startedAt);
     throw error;
   } finally {
     member.inFlight--;
@@ -82,8 +82,8 @@ export async function attemptHedged(target: Target, call: Call, hedge: Hedge): P
         // The first attempt goes on; what a timer throws would end the process.
       }
       if (!other) return reject(NO_OTHER);
-      const second = { fleet: target.fleet, member: other, isProbe: false };
-      attemptAt(second, { ...call, signal, timeoutMs: endsAt - performance.now() }).then((reply) => {
+      const at = { fleet: target.fleet, member: other, isProbe: false };
+      attemptAt(at, { ...call, signal, timeoutMs: endsAt - performance.now() }).then((reply) => {
         isOvertaken = true;
         resolve(reply);
       }, reject);

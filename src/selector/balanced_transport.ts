@@ -9,6 +9,7 @@ import {
   type Instance,
   type Registry,
   RegistryError,
+  type VerifiedRegistry,
   verifiedRegistry,
   type VerifiedRegistryOptions,
 } from "../registry/mod.ts";
@@ -141,6 +142,7 @@ export function balancedTransport(registry: Registry, options: BalancedTransport
 }
 
 interface Mesh {
+  readonly verified: VerifiedRegistry;
   readonly cached: CachedRegistry;
   readonly fleets: Map<string, Fleet>;
   readonly createFleet: () => Fleet;
@@ -172,6 +174,7 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
   };
   const accepts = (instance: Instance) => filters.every((filter) => filter(instance));
   return {
+    verified,
     cached: cachedRegistry(verified, given({ refreshMs, now })),
     fleets: new Map(),
     createFleet: () => createFleet({ selector, accepts, connect: connectTo, panicShare, now: () => performance.now() }),
@@ -238,7 +241,11 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
     });
   }
   if (fleet.size > 0) return fleet;
-  throw new RpcError("unavailable", `There is no instance of "${service}" that can be trusted`, { received: true });
+  const refused = [...mesh.verified.refusals(service)].map(([reason, count]) => `${count} ${reason}`).join(", ");
+  const why = refused && ` (refused: ${refused})`;
+  throw new RpcError("unavailable", `There is no instance of "${service}" that can be trusted${why}`, {
+    received: true,
+  });
 }
 
 /** Waits for what was found, and no longer than anybody wants to know. */

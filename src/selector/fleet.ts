@@ -54,6 +54,7 @@ export function createFleet(options: FleetOptions): Fleet {
   let prepared: Prepared | undefined;
   let nextProbeAtMs = Infinity;
   let comparedAtMs = now();
+  let probes = MAX_PROBES;
   const changed = () => {
     pool = prepared = undefined;
     nextProbeAtMs = members.reduce((first, { health }) => Math.min(first, health.probeAtMs ?? Infinity), Infinity);
@@ -69,8 +70,11 @@ export function createFleet(options: FleetOptions): Fleet {
       changed();
     },
     probe(isRepeatable) {
-      if (now() < nextProbeAtMs) return undefined;
-      return members.find(({ health }) => health.probe(isRepeatable));
+      probes = Math.min(MAX_PROBES, probes + PROBE_SHARE);
+      if (probes < 1 || now() < nextProbeAtMs) return undefined;
+      const found = members.find(({ health }) => health.probe(isRepeatable));
+      if (found) probes--;
+      return found;
     },
     choose(call, tried) {
       pool ??= poolOf(members, options.panicShare);
@@ -82,7 +86,7 @@ export function createFleet(options: FleetOptions): Fleet {
       const nowMs = now();
       if (nowMs - comparedAtMs >= COMPARE_MS) {
         comparedAtMs = nowMs;
-        for (const { health } of tooSlow(members)) {
+        for (const { health } of slowOnes(members)) {
           health.eject();
           isChanged = true;
         }
@@ -122,10 +126,33 @@ function reconcile(before: readonly Member[], instances: readonly Instance[], op
 /** Those that are well; all, where too few are: what fails everywhere is seldom the fault of each. */
 function poolOf(members: readonly Member[], panicShare: number): Pool {
   const candidates = members.filter(({ health }) => !health.isEjected);
-  if (candidates.length === 0 || candidates.length < members.length * panicShare) {
+  // An identity counts once here too: many instances of one that fail must not bring themselves back.
+  const groups = byIdentity(members);
+  const well = groups.map((group) => group.filter(({ health }) => !health.isEjected).length / group.length);
+  if (candidates.length === 0 || well.reduce((sum, share) => sum + share) < groups.length * panicShare) {
     return { candidates: Object.freeze([...members]), ejected: [] };
   }
   return { candidates: Object.freeze(candidates), ejected: members.filter(({ health }) => health.isEjected) };
+}
+
+/**
+ * Who is slower than others of its own identity; and of identities with one instance, who is slower than those of others:
+ * an identity that always answers at once must not make all others look slow by having many instances.
+ */
+function slowOnes(members: readonly Member[]): readonly Member[] {
+  const groups = byIdentity(members);
+  const single = groups.filter(({ length }) => length === 1).flat();
+  return [...groups.flatMap(tooSlow), ...tooSlow(single)];
+}
+
+function byIdentity(members: readonly Member[]): readonly (readonly Member[])[] {
+  const groups = new Map<string, Member[]>();
+  for (const member of members) {
+    const group = groups.get(member.instance.identity);
+    if (group) group.push(member);
+    else groups.set(member.instance.identity, [member]);
+  }
+  return [...groups.values()];
 }
 
 function withoutTried(pool: Pool, members: readonly Member[], tried: ReadonlySet<Member>): Pool {
@@ -153,5 +180,9 @@ function chosenOf({ offered, pick }: Prepared, call: Call): Member {
   throw new TypeError("Cannot make the call: the selector chose an instance that it was not given");
 }
 
+/** How many of the calls may try an instance again that failed: many that fail must not draw calls by that. */
+const PROBE_SHARE = 0.05;
+/** How many may do so at once after a while without any. */
+const MAX_PROBES = 3;
 /** How often the instances are compared with each other, in milliseconds. */
 const COMPARE_MS = 1_000;

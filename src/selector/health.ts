@@ -1,5 +1,5 @@
 /** How an attempt ended, as far as it says something of the instance. */
-export type Verdict = "fine" | "failed" | "down" | "none";
+export type Verdict = "fine" | "failed" | "down" | "overtaken" | "none";
 
 /** What became of one attempt. */
 export interface Outcome {
@@ -53,12 +53,16 @@ export function healthOf(now: () => number): Health {
       const { probeAtMs, isProbing, ejectedMs } = state;
       if (probeAtMs === undefined || isProbing) return false;
       if (now() < probeAtMs + (isRepeatable ? 0 : ejectedMs)) return false;
-      return state.isProbing = true;
+      state.isProbing = true;
+      return true;
     },
     observe(outcome) {
       if (outcome.isProbe) state.isProbing = false;
       if (outcome.verdict === "none") return false; // after a probe, the next call tries again
-      return outcome.verdict === "fine" ? noteSuccess(state, outcome, now()) : noteFailure(state, outcome, now());
+      if (outcome.verdict === "fine") return noteSuccess(state, outcome, now());
+      if (outcome.verdict !== "overtaken" || outcome.isProbe) return noteFailure(state, outcome, now());
+      sample(state, outcome.tookMs); // it may be slow; that another one is fast is no failure of its
+      return false;
     },
     eject: () => eject(state, now()),
   };
@@ -98,10 +102,14 @@ function noteSuccess(state: State, { tookMs, isProbe }: Outcome, nowMs: number):
     state.probeAtMs = undefined;
     state.returnedAtMs = nowMs;
   }
-  state.averageMs = state.samples++ === 0 ? tookMs : state.averageMs + (tookMs - state.averageMs) * NEWEST;
+  sample(state, tookMs);
   // It has been well for as long as it had been away: what was before is over.
   if (state.probeAtMs === undefined && nowMs - state.returnedAtMs > state.ejectedMs) state.strikes = 0;
   return isBack;
+}
+
+function sample(state: State, tookMs: number): void {
+  state.averageMs = state.samples++ === 0 ? tookMs : state.averageMs + (tookMs - state.averageMs) * NEWEST;
 }
 
 function noteFailure(state: State, { verdict, isProbe }: Outcome, nowMs: number): boolean {

@@ -35,6 +35,7 @@ export function stage(options: CachedRegistryOptions = {}) {
   const watched: AbortSignal[] = [];
   const script = {
     revision: 0,
+    stillHolding: (instances: readonly Instance[]): Promise<readonly Instance[]> => Promise.resolve(instances),
     resolve: (): Promise<readonly Instance[]> => Promise.resolve([]),
     // deno-lint-ignore require-yield
     watch: async function* (_: AbortSignal): AsyncGenerator<readonly Instance[]> {
@@ -45,6 +46,8 @@ export function stage(options: CachedRegistryOptions = {}) {
     get revision() {
       return script.revision;
     },
+    refusals: () => new Map(),
+    stillHolding: (instances) => script.stillHolding(instances),
     verify: () => Promise.reject(unreachable()),
     resolve(service, { signal } = {}) {
       asked.push({ service, signal });

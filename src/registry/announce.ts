@@ -68,13 +68,7 @@ export async function announce(
   assertSecure(registry);
   assertDuration("leaseMs", leaseMs, 3_000, 300_000);
   assertDuration("settleMs", settleMs, 0, 600_000);
-  const names = server.services.map(({ name }) => name);
-  const foreign = names.find((name) => !identity.serves.includes(name));
-  if (foreign !== undefined) {
-    throw new TypeError(`Cannot announce the server: its authority does not let it serve "${foreign}"`);
-  }
-  const digests = await Promise.all(server.services.map(digestOf));
-  const services = Object.fromEntries(names.map((name, i) => [name, digests[i]!]));
+  const services = await servicesOf(server.services, identity);
   let instance = about.instance ?? newInstanceId();
   let sequence = 0;
   const register = async (draining: boolean, maxMs = REGISTER_MS) => {
@@ -86,13 +80,7 @@ export async function announce(
     return await within(registering, () => maxMs, tooSlow);
   };
   let lease = await register(false);
-  const report = (error: unknown) => {
-    try {
-      (onError ?? (() => console.error("The server could not be registered; there is another try")))(error);
-    } catch {
-      // It is tried again all the same.
-    }
-  };
+  const report = reporting(onError);
   let isEnding = false;
   const renewing = repeat(leaseMs / 3, async () => {
     try {
@@ -132,6 +120,26 @@ export async function announce(
 function assertDuration(name: string, ms: number, least: number, most: number): void {
   if (ms >= least && ms <= most) return;
   throw new RangeError(`Cannot announce the server: ${name} must be from ${least} to ${most}`);
+}
+
+/** What is served, which is no more than the authority allows. */
+async function servicesOf(services: readonly Service[], identity: Identity): Promise<Record<string, string>> {
+  const foreign = services.find(({ name }) => !identity.serves.includes(name));
+  if (foreign) {
+    throw new TypeError(`Cannot announce the server: its authority does not let it serve "${foreign.name}"`);
+  }
+  return Object.fromEntries(await Promise.all(services.map(async (each) => [each.name, await digestOf(each)])));
+}
+
+function reporting(onError: AnnounceOptions["onError"]): (error: unknown) => void {
+  const tell = onError ?? (() => console.error("The server could not be registered; there is another try"));
+  return (error) => {
+    try {
+      tell(error);
+    } catch {
+      // It is tried again all the same.
+    }
+  };
 }
 
 /** A contract whose schemas are of another library than Valibot has no digest. */

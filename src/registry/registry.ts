@@ -29,7 +29,8 @@ export interface Registry {
    *
    * @param record The signed record.
    * @returns What takes it out again when it is disposed; of the leases of one instance, only the last one does anything.
-   * @throws {RegistryError} `malformed_record`, `rollback`, `too_many` or `unreachable`.
+   * @throws {RegistryError} `malformed_record`, `wrong_namespace`, `rollback`, `read_only`, `too_many`, `unreachable`,
+   * `refused` or `insecure`.
    */
   register(record: string): Promise<AsyncDisposable>;
   /**
@@ -38,7 +39,7 @@ export interface Registry {
    * @param service The service's name.
    * @param options What ends the reading.
    * @returns The records.
-   * @throws {RegistryError} `unreachable`.
+   * @throws {RegistryError} `unreachable`, `refused`, `too_many` or `insecure`.
    */
   resolve(service: string, options?: RegistryReadOptions): Promise<readonly string[]>;
   /**
@@ -56,7 +57,7 @@ export interface Registry {
    *
    * @param options What ends the reading.
    * @returns The names, sorted.
-   * @throws {RegistryError} `unreachable`.
+   * @throws {RegistryError} `unreachable`, `refused`, `too_many` or `insecure`.
    */
   list(options?: RegistryReadOptions): Promise<readonly string[]>;
 }

@@ -31,7 +31,8 @@ export interface FetchTransportOptions {
   readonly codec?: Codec;
   /**
    * What sends the requests, in place of the runtime's own: one that trusts a certificate authority of yours, say, as
-   * `createFetch` of a runtime's subpath makes it. @default {fetch}
+   * `createFetch` of a runtime's subpath makes it. An error of it that has, or whose `cause` has, the code of a connection
+   * that was not made (`ECONNREFUSED`, `ENOTFOUND`, …) counts as: nothing was sent. @default {fetch}
    */
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
 }

@@ -13,7 +13,8 @@ export interface SameRegionOptions {
  * Prefers the instances of the caller's region.
  *
  * As long as at least five in seven of these are well, all calls stay; as fewer are, calls spill over to other regions in
- * proportion, so that the ones that are left do not fall too.
+ * proportion, so that the ones that are left do not fall too. An instance says itself where it is, unless its authority
+ * gave its identity an attribute `region`.
  *
  * @example Stay in the region
  * ```ts

@@ -109,7 +109,7 @@ export function auditLog(sink: AuditSink, options: AuditLogOptions): AuditLog {
       return recorder.lost;
     },
     record(event) {
-      recorder.tellLoss();
+      recorder.tellLoss(false, event);
       const refusal = ending ? closed() : queue.ended ?? (recorder.isFull(event) ? full() : undefined);
       if (!refusal) recorder.add(event);
       else recorder.lose(); // what was refused for it is done with, and its event is missing all the same
@@ -162,7 +162,7 @@ interface Recorder {
   add(event: AuditEvent): void;
   lose(): void;
   /** Records how many events were lost since the last time, where there is room or it must be. */
-  tellLoss(isForced?: boolean): void;
+  tellLoss(isForced?: boolean, event?: AuditEvent): void;
 }
 
 function createRecorder(queue: LogQueue, settings: Settings): Recorder {
@@ -197,8 +197,8 @@ function createRecorder(queue: LogQueue, settings: Settings): Recorder {
     isFull,
     add,
     lose: () => void ([lost, untold] = [lost + 1, untold + 1]),
-    tellLoss(isForced = false) {
-      if (untold === 0 || (isFull() && !isForced)) return;
+    tellLoss(isForced = false, event) {
+      if (untold === 0 || (isFull(event) && !isForced)) return;
       const count = untold;
       untold = 0;
       add({ event: "audit.lost", fields: { count } });

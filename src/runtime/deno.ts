@@ -129,8 +129,7 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
     },
     cut() {
       if (!giveUp) return cutting.abort();
-      server.unref(); // what is left does not keep the process
-      giveUp();
+      giveUp(); // what is left stays until its client lets go, or the program ends itself
     },
   };
 }

@@ -55,6 +55,7 @@ export function createFleet(options: FleetOptions): Fleet {
   let nextProbeAtMs = Infinity;
   let comparedAtMs = now();
   let probes = MAX_PROBES;
+  let probed: string | undefined;
   const changed = () => {
     pool = prepared = undefined;
     nextProbeAtMs = members.reduce((first, { health }) => Math.min(first, health.probeAtMs ?? Infinity), Infinity);
@@ -72,8 +73,14 @@ export function createFleet(options: FleetOptions): Fleet {
     probe(isRepeatable) {
       probes = Math.min(MAX_PROBES, probes + PROBE_SHARE);
       if (probes < 1 || now() < nextProbeAtMs) return undefined;
-      const found = members.find(({ health }) => health.probe(isRepeatable));
-      if (found) probes--;
+      // The identities take turns: many of one that stay dead must not keep others from coming back.
+      const groups = byIdentity(members);
+      const turn = groups.findIndex(([first]) => first!.instance.identity === probed) + 1;
+      const inTurn = [...groups.slice(turn), ...groups.slice(0, turn)].flat();
+      const found = inTurn.find(({ health }) => health.probe(isRepeatable));
+      if (!found) return undefined;
+      probes--;
+      probed = found.instance.identity;
       return found;
     },
     choose(call, tried) {

@@ -1,4 +1,4 @@
-import { announce, type Instance } from "../../src/registry/mod.ts";
+import { announce, type Instance, RegistryError } from "../../src/registry/mod.ts";
 import { contractDigest, createServer, implement, publicOnly } from "../../src/rpc/mod.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -161,6 +161,44 @@ describe("announce() renews", () => {
     await endOf(announcement, timers);
   });
 
+  test("announce() takes another id where somebody has taken the one that it made up", async () => {
+    const { start, claims, timers, registry, errors } = await stage();
+    using _ = timers;
+    const rollback = () => Promise.reject(new RegistryError("rollback", "Cannot register: a newer one is there"));
+    const { register } = registry;
+    const announcement = await start();
+    const before = announcement.instance;
+    Object.assign(registry, { register: rollback });
+    timers.fire(20_000);
+    await timers.settle();
+    assert.equal(errors.length, 1);
+    Object.assign(registry, { register });
+    timers.fire(2_000);
+    await timers.settle();
+    assert.notEqual(announcement.instance, before);
+    assert.deepEqual(claims.map(({ jti }) => jti), [before, announcement.instance]);
+    await endOf(announcement, timers);
+    assert.equal(claims.at(-1)!.jti, announcement.instance, "it ends under the new one");
+  });
+
+  test("announce() keeps the id that it was given, whoever has taken it, and its own after any other failure", async () => {
+    for (const [reason, instance] of [["rollback", "mine"], ["unreachable", undefined]] as const) {
+      const { start, claims, timers, registry } = await stage(instance ? { instance } : {});
+      using _ = timers;
+      const { register } = registry;
+      const announcement = await start();
+      Object.assign(registry, { register: () => Promise.reject(new RegistryError(reason, "Cannot register")) });
+      timers.fire(20_000);
+      await timers.settle();
+      Object.assign(registry, { register });
+      timers.fire(2_000);
+      await timers.settle();
+      assert.equal(new Set([announcement.instance, ...claims.map(({ jti }) => jti)]).size, 1, reason);
+      if (instance) assert.equal(announcement.instance, instance);
+      await endOf(announcement, timers);
+    }
+  });
+
   test("announce() does not renew twice at once", async () => {
     const { start, timers, script, done } = await stage();
     using _ = timers;
@@ -215,7 +253,7 @@ describe("announce() ends", () => {
     assert.equal(errors.length, 1);
   });
 
-  test("announce() gives up a withdrawal that takes longer than 10 s: the lease ends by itself", async () => {
+  test("announce() gives up a withdrawal that takes longer than 5 s: the lease ends by itself", async () => {
     const { start, timers, script, errors } = await stage();
     using _ = timers;
     const announcement = await start();
@@ -224,31 +262,74 @@ describe("announce() ends", () => {
     await timers.settle();
     timers.fire(5_000);
     await timers.settle();
-    assert.deepEqual([timers.waits(), errors], [[10_000], []]);
-    timers.fire(10_000);
+    assert.deepEqual([timers.waits(), errors], [[5_000], []]);
+    timers.fire(5_000);
     await ending;
     assert.equal(errors.length, 1);
   });
 
-  test("announce() lets no renewal that is under way come after the end", async () => {
-    const { start, timers, script, done } = await stage();
+  test("announce() ends after settleMs and 10 s at most, whatever the registry hangs with", async () => {
+    const { start, timers, script, errors } = await stage({ settleMs: 7_000 });
+    using _ = timers;
+    const announcement = await start();
+    script.hold = new Promise(() => {});
+    script.withdrawalHangs = true;
+    timers.fire(20_000);
+    await timers.settle();
+    assert.deepEqual(timers.waits(), [10_000], "a renewal that hangs");
+    const ending = announcement[Symbol.asyncDispose]();
+    const waited: number[] = [];
+    for (const ms of [5_000, 7_000, 5_000]) {
+      await timers.settle();
+      const waits = timers.waits().filter((each) => each !== 10_000);
+      assert.deepEqual(waits, [ms], "nothing else is waited for");
+      waited.push(...waits);
+      timers.fire(ms);
+    }
+    await ending;
+    assert.equal(waited.reduce((sum, ms) => sum + ms), 7_000 + 10_000);
+    assert.equal(errors.length, 2);
+    timers.fire(10_000);
+    await timers.settle();
+    assert.deepEqual([timers.waits(), errors.length], [[], 2], "and nothing comes after the end");
+  });
+
+  test("announce() does not wait at its end for a renewal that is under way, which is older than what follows", async () => {
+    const { start, timers, script, done, claims } = await stage();
     using _ = timers;
     const announcement = await start();
     const { promise, resolve } = withResolvers<void>();
     script.hold = promise;
     timers.fire();
     await timers.settle();
+    script.hold = undefined;
     const ending = announcement[Symbol.asyncDispose]();
     await timers.settle();
-    assert.equal(done.length, 1, "it waits for the renewal");
-    script.hold = undefined;
+    const last = claims.at(-1)!.seq;
+    assert.deepEqual(done.slice(1), [`${last} draining`]);
     resolve();
     await timers.settle();
+    assert.equal(done[2], `${last - 1}`, "a registry refuses it as a rollback");
     timers.fire(5_000);
     await ending;
-    assert.equal(done.length, 4);
-    assert.match(done[2]!, / draining$/);
-    assert.match(done[3]!, /^withdrawn/);
+    assert.ok(done.includes(`withdrawn ${last}`), "it is not the older lease that is withdrawn");
+  });
+
+  test("announce() withdraws a renewal too that comes after the end", async () => {
+    const { start, timers, script, done } = await stage({ settleMs: 0 });
+    using _ = timers;
+    const announcement = await start();
+    const { promise, resolve } = withResolvers<void>();
+    script.hold = promise;
+    timers.fire();
+    await timers.settle();
+    script.hold = undefined;
+    await endOf(announcement, timers, 0);
+    assert.equal(done.length, 3);
+    resolve();
+    await timers.settle();
+    // Nothing is held by then that would make it a rollback: it would be there until its lease is over.
+    assert.deepEqual(done.slice(3), [done[3]!, `withdrawn ${done[3]}`]);
   });
 });
 

@@ -29,19 +29,47 @@ describe("cachedRegistry().follow()", () => {
     const { cache, script, instance, now, asked } = stage();
     const { watch, give } = driven();
     script.watch = watch;
+    using timers = heldTimers();
     const following = cache.follow(SERVICE);
-    await settled();
+    await timers.settle();
     give([instance("a")]);
-    await settled();
+    await timers.settle();
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
     now.pass(50_000);
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
+    timers.fire(250);
+    await timers.settle();
     give([instance("a"), instance("b")]);
-    await settled();
+    await timers.settle();
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["a", "b"]);
     assert.equal(asked.length, 0);
     following[Symbol.dispose]();
-    await settled();
+    await timers.settle();
+    assert.deepEqual(timers.waits(), []);
+  });
+
+  test("cachedRegistry().follow() looks at a watch that always has something new every 250 ms, and ends at once", async () => {
+    const { cache, script, instance } = stage();
+    let [given, ended] = [0, 0];
+    script.watch = async function* () {
+      try {
+        while (true) yield await Promise.resolve([instance(`i${++given}`)]);
+      } finally {
+        ended++;
+      }
+    };
+    using timers = heldTimers();
+    const following = cache.follow(SERVICE);
+    for (let i = 1; i <= 3; i++) {
+      await timers.settle();
+      assert.deepEqual([given, timers.waits()], [i, [250]]);
+      assert.equal(ids(await cache.instances(SERVICE))[0], `i${i}`);
+      timers.fire(250);
+    }
+    await timers.settle();
+    following[Symbol.dispose]();
+    await timers.settle();
+    assert.deepEqual([timers.waits(), ended], [[], 1]);
   });
 
   test("cachedRegistry().follow() serves nothing beyond its end, however still the watch is", async () => {
@@ -70,6 +98,8 @@ describe("cachedRegistry().follow()", () => {
     first.give([instance("told")]);
     await timers.settle();
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["told", "asked"], "nobody said that he would end");
+    timers.fire(250);
+    await timers.settle();
     first.fail(unreachable());
     await timers.settle();
     now.pass(6_000);
@@ -147,17 +177,20 @@ describe("cachedRegistry().follow()", () => {
     const { cache, script, instance, now, asked } = stage();
     const { watch, give } = driven();
     script.watch = watch;
+    using timers = heldTimers();
     const following = cache.follow(SERVICE);
-    await settled();
+    await timers.settle();
     give([instance("a", 300_000), instance("b", 300_000)]);
-    await settled();
+    await timers.settle();
+    timers.fire(250);
+    await timers.settle();
     now.pass(100_000);
     give([instance("b", 300_000)]);
-    await settled();
+    await timers.settle();
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["b", "a"], "nobody said that he would end");
     assert.equal(asked.length, 0);
     following[Symbol.dispose]();
-    await settled();
+    await timers.settle();
   });
 
   test("cachedRegistry().follow() believes the first answer of a watch that was broken for long", async () => {
@@ -169,6 +202,8 @@ describe("cachedRegistry().follow()", () => {
     using _ = cache.follow(SERVICE);
     await timers.settle();
     first.give([instance("a", 300_000), instance("b", 300_000)]);
+    await timers.settle();
+    timers.fire(250);
     await timers.settle();
     first.fail(unreachable());
     await timers.settle();

@@ -75,18 +75,33 @@ describe("cachedRegistry() and who is left out of an answer", () => {
     assert.deepEqual(await asked(), ["a"]);
   });
 
-  test("cachedRegistry() drops who is left out where trust has changed: he may be revoked", async () => {
+  test("cachedRegistry() drops who is left out where trust has changed, and does not have him any more", async () => {
     const { now, asked, script } = await leftOut();
+    script.stillHolding = (instances) => Promise.resolve(instances.filter(({ id }) => id !== "b"));
     script.revision++;
     now.pass(3_000);
-    assert.deepEqual(await asked(), ["c"]);
+    assert.deepEqual(await asked(), ["c", "a"]);
+  });
+
+  test("cachedRegistry() drops who is left out of a reading in which trust has changed: he may be revoked", async () => {
+    const { now, cache, script, instance } = await leftOut();
+    const { promise, resolve } = withResolvers<readonly Instance[]>();
+    script.resolve = () => promise;
+    now.pass(3_000);
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["a", "b"]);
+    script.revision++;
+    resolve([instance("c")]);
+    await settled();
+    assert.deepEqual(ids(await cache.instances(SERVICE)), ["c"]);
   });
 
   test("cachedRegistry() keeps who is left out again once the change of trust is behind it", async () => {
     const { now, asked, script, instance } = await leftOut();
+    script.stillHolding = () => Promise.resolve([]);
     script.revision++;
     now.pass(3_000);
     await asked();
+    script.stillHolding = () => assert.fail("it was looked at already");
     script.resolve = () => Promise.resolve([instance("d")]);
     now.pass(3_000);
     assert.deepEqual(await asked(), ["d", "c"]);

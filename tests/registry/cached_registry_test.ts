@@ -49,7 +49,7 @@ describe("cachedRegistry()", () => {
     assert.equal(asked[0]!.signal!.aborted, true);
   });
 
-  test("cachedRegistry() gives up what it had for an empty answer where trust has changed: it may be revoked", async () => {
+  test("cachedRegistry() gives up what it had where trust has changed and does not have it any more, for an empty answer too", async () => {
     const { cache, script, instance, now } = stage();
     script.resolve = () => Promise.resolve([instance("a")]);
     await cache.instances(SERVICE);
@@ -57,6 +57,7 @@ describe("cachedRegistry()", () => {
     now.pass(10_000);
     assert.deepEqual(ids(await cache.instances(SERVICE)), ["a"]);
     script.revision++;
+    script.stillHolding = () => Promise.resolve([]);
     now.pass(10_000);
     assert.deepEqual(ids(await cache.instances(SERVICE)), []);
   });

@@ -313,11 +313,26 @@ describe("endpointPolicy() with hosts", () => {
     });
   }
 
-  test("endpointPolicy() allows names below each trust domain where no hosts are given", () => {
+  test("endpointPolicy() allows names below the instance's own trust domain where no hosts are given, of no other", () => {
     const check = endpointPolicy(["example.org", "partner.test"]);
     check("https://a.example.org");
-    check("https://a.partner.test");
-    assert.throws(() => check("https://a.evil.test"), { reason: "wrong_endpoint" });
+    check("https://a.partner.test", "partner.test");
+    const others = [
+      ["https://a.partner.test", "example.org"],
+      ["https://a.partner.test", undefined],
+      ["https://a.example.org", "partner.test"],
+      ["https://a.evil.test", "example.org"],
+      ["https://a.example.org", "evil.test"],
+    ] as const;
+    for (const [endpoint, domain] of others) {
+      assert.throws(() => check(endpoint, domain), { reason: "wrong_endpoint" }, `${endpoint} of ${domain}`);
+    }
+  });
+
+  test("endpointPolicy() allows the hosts that are given to every trust domain", () => {
+    const check = endpointPolicy(["example.org", "partner.test"], { hosts: ["a.example.org"] });
+    for (const domain of ["example.org", "partner.test", undefined]) check("https://a.example.org", domain);
+    assert.throws(() => check("https://a.partner.test", "partner.test"), { reason: "wrong_endpoint" });
   });
 
   test("endpointPolicy() does not take a suffix for a name of this machine", () => {

@@ -264,3 +264,16 @@ test("register() refuses a record of who has no id, before it asks anybody", asy
   }
   assert.equal(calls.length, 0);
 });
+
+test("etcdRegistry() refuses an answer of 200,000 values before it makes anything of it", async () => {
+  const raw = (text: string) => new Response(text, { headers: { "content-type": "application/json" } });
+  const nothings = `{"kvs":[${"{},".repeat(200_000)}{}]}`;
+  // What is counted is not parsed: that this is no JSON is not what is said of it.
+  for (const text of [nothings, "{".padEnd(200_000, ","), `[${"0,".repeat(200_000)}`]) {
+    const { registry } = lyingEtcd({ "kv/range": ({ token }) => token && raw(text) });
+    await refused(registry.resolve(A), "too_many");
+    await refused(registry.list(), "too_many");
+  }
+  const { registry } = lyingEtcd({ "kv/range": ({ token }) => token && raw("{".padEnd(163_840, ",")) });
+  await refused(registry.resolve(A), "unreachable");
+});

@@ -236,3 +236,26 @@ test("watch() ends without an error when its signal aborts, and lets go of what 
   assert.equal((await iterator.next()).done, true);
   assert.equal(calls.length, before);
 });
+
+test("watch() ends with unreachable after some readings where etcd says to each that its changes are forgotten", async () => {
+  const forgotten = { header: {}, canceled: true, compact_revision: "40" };
+  for (const answer of [[CREATED, forgotten], [forgotten]]) {
+    let [reads, rest] = [0, 0];
+    const { registry } = lyingEtcd({
+      "kv/range": ({ token }) => token && { ...NOTHING, kvs: [kv("a", `read ${++reads}`)] },
+      watch: () => watchStream(answer),
+    });
+    await using watching = watch(registry, A);
+    await hurried(async () => {
+      await watching.until(["read 1"]);
+      for (rest = 0; rest < 100; rest++) {
+        const error = await watching.next().then(() => undefined, (thrown) => thrown);
+        if (error === undefined) continue;
+        assert.equal(error.reason, "unreachable");
+        break;
+      }
+    });
+    assert.ok(rest < 100, "it goes on for ever");
+    assert.equal(reads, 7);
+  }
+});

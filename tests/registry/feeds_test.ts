@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { mustCome } from "../_patience.ts";
 import { giving, SERVICE } from "./_rig.ts";
-import { nameOf, NEVER, recordOf, settled } from "./_feed.ts";
+import { nameOf, NEVER, recordOf, settled, told } from "./_feed.ts";
 
 describe("feedsOf()", () => {
   /** A store that counts who watches it. */
@@ -131,4 +131,39 @@ describe("feedsOf()", () => {
     assert.equal((await feeds.of(SERVICE).since(undefined, 0, NEVER)).records.length, 1);
     feeds[Symbol.dispose]();
   });
+});
+
+test("feedsOf() keeps nothing of those who asked: 1,000 polls of a quiet service leave no listener and no waker", async () => {
+  const { feed, feeds, tell } = told();
+  await tell([recordOf("a")]);
+  const { cursor } = await feed.since(undefined, 0, NEVER);
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const { addEventListener: add, removeEventListener: remove } = signal;
+  Object.assign(signal, {
+    addEventListener: (...given: Parameters<typeof add>) => (listeners++, add.apply(signal, given)),
+    removeEventListener: (...given: Parameters<typeof remove>) => (listeners--, remove.apply(signal, given)),
+  });
+  let most = 0;
+  for (let i = 0; i < 5; i++) {
+    const polls = Array.from({ length: 200 }, () => feed.since(cursor, 1, signal));
+    most = Math.max(most, listeners);
+    for (const { records } of await Promise.all(polls)) assert.deepEqual(records, []);
+  }
+  assert.deepEqual([most > 0, listeners], [true, 0]);
+  const { abort } = AbortController.prototype;
+  let woken = 0;
+  AbortController.prototype.abort = function (reason) {
+    woken++;
+    abort.call(this, reason);
+  };
+  try {
+    const waiting = feed.since(cursor, 20_000, NEVER);
+    await tell([recordOf("a"), recordOf("b")]);
+    assert.equal((await waiting).records.length, 1);
+    assert.equal(woken, 1, "who waits, and nobody who waited");
+  } finally {
+    AbortController.prototype.abort = abort;
+    feeds[Symbol.dispose]();
+  }
 });

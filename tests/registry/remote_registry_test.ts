@@ -1,21 +1,27 @@
 import { anonymous, createServer, fetchTransport, implement, publicOnly } from "../../src/rpc/mod.ts";
-import { RegistryService, remoteRegistry } from "../../src/registry/mod.ts";
+import { type RegistryChanges, RegistryError, RegistryService, remoteRegistry } from "../../src/registry/mod.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mustCome } from "../_patience.ts";
 import { heldTimers, SERVICE } from "./_rig.ts";
 
-/** A registry service that answers every question at once, with news that are none. */
-function busyService() {
+/** What a registry service says; where nothing is said, news that are none. */
+interface Script {
+  readonly resolve?: (cursor: string | undefined) => RegistryChanges | Promise<RegistryChanges>;
+  readonly services?: readonly string[];
+}
+
+/** A registry service that answers every question at once. */
+function busyService(script: Script = {}) {
   let calls = 0;
   const service = implement(RegistryService, {
     register: () => ({}),
     deregister: () => ({}),
-    resolve: () => {
+    resolve: ({ cursor }) => {
       calls++;
-      return { cursor: "c", reset: true, records: [], gone: [], more: false };
+      return script.resolve?.(cursor) ?? { cursor: "c", reset: true, records: [], gone: [], more: false };
     },
-    list: () => ({ services: [] }),
+    list: () => ({ services: [...script.services ?? []] }),
   });
   const guard = publicOnly(["register", "deregister", "resolve", "list"].map((name) => `postern.registry.v1/${name}`));
   const server = createServer(service, { guard, log: () => {} });
@@ -56,4 +62,74 @@ test("remoteRegistry() watch() ends at once when its signal aborts between two q
   assert.equal(hasEnded, true);
   await watched;
   assert.deepEqual([calls(), timers.waits()], [1, []]);
+});
+
+/** Pages of three, of a log that is another one after some answers; "a" is in the first page only. */
+function pagedService() {
+  const names = ["a", "b", "c", "d", "e", "f", "g"];
+  let [under, most, resets] = [0, 0, 0];
+  const resolve = async (cursor: string | undefined): Promise<RegistryChanges> => {
+    most = Math.max(most, ++under);
+    for (let i = 0; i < 3; i++) await new Promise((done) => setTimeout(done, 0));
+    under--;
+    const [, from] = /^log\.(\d)$/.exec(cursor ?? "") ?? [];
+    const at = Number(from ?? 0);
+    const reset = from === undefined || at === names.length;
+    if (reset) resets++;
+    const start = reset ? 0 : at;
+    const end = Math.min(start + 3, names.length);
+    return {
+      cursor: `log.${end}`,
+      reset,
+      records: names.slice(start, end).map((name) => ({ name, record: `record of ${name}` })),
+      gone: [],
+      more: end < names.length,
+    };
+  };
+  return { names, resolve, most: () => most, resets: () => resets };
+}
+
+test("remoteRegistry() resolve() gives whole answers to all who ask at once, with pages and resets", async () => {
+  const { names, resolve, resets, most } = pagedService();
+  const { registry } = busyService({ resolve });
+  const answers = await Promise.all(Array.from({ length: 8 }, () => registry.resolve(SERVICE)));
+  const whole = names.map((name) => `record of ${name}`);
+  for (const answer of answers) assert.deepEqual([...answer].sort(), whole);
+  assert.equal(resets(), 8, "each of them began with nothing");
+  assert.equal(most(), 1);
+});
+
+test("remoteRegistry() resolve() goes on after one of those who ask at once has failed", async () => {
+  const { names, resolve } = pagedService();
+  let calls = 0;
+  const { registry } = busyService({
+    resolve: (cursor) => ++calls === 2 ? Promise.reject(new Error("down")) : resolve(cursor),
+  });
+  const [first, ...others] = await Promise.allSettled(Array.from({ length: 3 }, () => registry.resolve(SERVICE)));
+  assert.equal(first!.status, "rejected");
+  for (const other of others) {
+    assert.ok(other.status === "fulfilled");
+    assert.equal(other.value.length, names.length);
+  }
+});
+
+test("remoteRegistry() resolve() of one service does not wait for that of another", async () => {
+  let calls = 0;
+  const { registry } = busyService({
+    resolve: () =>
+      ++calls === 1 ? new Promise<never>(() => {}) : { cursor: "c", reset: true, records: [], gone: [], more: false },
+  });
+  const ending = new AbortController();
+  const stuck = registry.resolve("stuck.v1", { signal: ending.signal });
+  stuck.catch(() => {});
+  assert.deepEqual(await mustCome(registry.resolve(SERVICE), "the answer for another service"), []);
+  ending.abort();
+  await assert.rejects(stuck, RegistryError);
+});
+
+test("remoteRegistry() list() refuses a name that is none", async () => {
+  assert.deepEqual(await busyService({ services: ["a.v1", SERVICE] }).registry.list(), ["a.v1", SERVICE]);
+  for (const name of ["", "a b", "../etc", "a/b", "a".repeat(129), "\u001b[2J", "<b>"]) {
+    await assert.rejects(busyService({ services: ["a.v1", name] }).registry.list(), RegistryError, name);
+  }
 });

@@ -84,18 +84,39 @@ for (const [timeoutMs, expected] of [[99, "aaaa"], [100, "aaab"]] as const) {
   });
 }
 
-test("balancedTransport() ejects an instance that is overtaken three times", async () => {
+test("balancedTransport() does not eject an instance as failed for being overtaken, however often", async () => {
   const { ready, attempts, behaviours } = await mesh("a", "b");
   behaviours.set("a", hanging);
   const shop = await ready({ selector: inOrder, hedgeAfterMs: 50 });
   using time = heldTime();
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < 20; i++) {
     const call = watching(shop.look(BOOK));
     await time.pass(50);
     await time.settle();
     assert.deepEqual(call.outcome, { value: BOOK });
   }
-  assert.equal(attempts.join(""), "abababb");
+  assert.equal(attempts.join(""), "ab".repeat(20));
+});
+
+test("balancedTransport() finds out that an instance is slow which is overtaken each time", async () => {
+  const { ready, attempts, behaviours } = await mesh("a", "b", "c", "d");
+  behaviours.set("a", hanging);
+  const found: string[] = [];
+  let calls = 0;
+  const selector: BalancedTransportOptions["selector"] = ({ candidates, ejected }) => {
+    found.push(...ejected.map(({ instance }) => instance.id));
+    return () => candidates[calls % candidates.length]!;
+  };
+  const shop = await ready({ selector, hedgeAfterMs: 200 });
+  using time = heldTime();
+  for (; calls < 80; calls++) {
+    const call = watching(shop.look(BOOK));
+    await time.pass(201);
+    await time.settle();
+    assert.deepEqual(call.outcome, { value: BOOK });
+  }
+  assert.ok(found.length > 0 && found.every((id) => id === "a"), found.join());
+  assert.ok(attempts.filter((id) => id === "a").length < 20, attempts.join(""));
 });
 
 test("balancedTransport() does not hold it against the second attempt that the first was quicker", async () => {

@@ -135,7 +135,7 @@ test("balancedTransport() pays second attempts from the budget", async () => {
   behaviours.set("a", after(100));
   const shop = await ready({ selector: inOrder, hedgeAfterMs: 50 });
   using time = heldTime();
-  // Both are slow, so that neither is ejected for being overtaken.
+  // Both are slow, so that every call has a reason for a second attempt.
   behaviours.set("b", after(1_000));
   for (let i = 0; i < 10; i++) {
     const calls = Array.from({ length: 20 }, () => watching(shop.look(BOOK)));

@@ -206,6 +206,36 @@ test("observe() does not forget for a call that ends well while it is away", () 
   assert.equal(health.probeAtMs! - now(), 4_000);
 });
 
+test("observe() takes being overtaken for how slow it is, and for no failure", () => {
+  const { health, take } = rig();
+  for (let i = 0; i < 10; i++) assert.equal(take("overtaken", 200), false);
+  assert.equal(health.isEjected, false);
+  assert.ok(Math.abs(health.latencyMs! - 200) < 1e-9);
+});
+
+test("observe() does not forget failures for being overtaken", () => {
+  const { health, see } = rig();
+  assert.deepEqual(see("failed", "failed", "overtaken", "failed"), [false, false, false, true]);
+  assert.equal(health.isEjected, true);
+});
+
+test("observe() does not take back an ejected instance for being overtaken", () => {
+  const { health, see, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.deepEqual(see("overtaken"), [false]);
+  assert.equal(health.isEjected, true);
+});
+
+test("observe() takes a probe that is overtaken for a failure", () => {
+  const { health, see, probed, now } = rig();
+  see("down");
+  now.pass(1_000);
+  assert.ok(health.probe(true));
+  assert.equal(probed("overtaken", 1_000), false);
+  assert.equal(health.probeAtMs! - now(), 2_000);
+});
+
 test("eject() keeps it out as a failure does", () => {
   const { health, failAgain } = rig();
   health.eject();

@@ -109,7 +109,7 @@ describe("T1.2 a record under a stolen name", () => {
     const trust = await createTrust({ [DOMAIN]: authority.bundle(), "partner.test": partner.authority.bundle() }, {
       now,
     });
-    const record = await partner.recordOf(partner.orders, { endpoints: [ENDPOINT] });
+    const record = await partner.recordOf(partner.orders, { endpoints: ["https://orders.partner.test"] });
     const audit = watchedAudit();
     const reader = verifiedRegistry(giving([record]), { trust, trustDomains: [DOMAIN], audit, now });
     assert.deepEqual(await reader.resolve(SERVICE), []);
@@ -120,6 +120,28 @@ describe("T1.2 a record under a stolen name", () => {
       now,
     });
     assert.equal((await both.resolve(SERVICE)).length, 2);
+  });
+
+  test("T1.2 client lets no instance of one trust domain lead it below the name of another", async () => {
+    const { authority, now, orders, recordOf } = await stage();
+    const partner = await rig("partner.test", now);
+    const bundles = { [DOMAIN]: authority.bundle(), "partner.test": partner.authority.bundle() };
+    const trust = await createTrust(bundles, { now });
+    const elsewhere = [
+      await partner.recordOf(partner.orders, { endpoints: [ENDPOINT] }),
+      await partner.recordOf(partner.orders, {
+        instance: "i2",
+        endpoints: ["https://orders.partner.test", ENDPOINT],
+      }),
+      await recordOf(orders, { endpoints: ["https://orders.partner.test"] }),
+    ];
+    const audit = watchedAudit();
+    const about = { trust, trustDomains: [DOMAIN, "partner.test"], audit, now };
+    assert.deepEqual(await verifiedRegistry(giving(elsewhere), about).resolve(SERVICE), []);
+    assert.deepEqual(audit.events.map(({ reason }) => reason), Array(3).fill("wrong_endpoint"));
+    const endpoints = { hosts: [`.${DOMAIN}`, ".partner.test"] };
+    const told = await verifiedRegistry(giving(elsewhere), { ...about, endpoints }).resolve(SERVICE);
+    assert.equal(told.length, 3, "who lists hosts says so himself");
   });
 
   test("T1.2 client refuses what another authority of the same name signed", async () => {

@@ -204,6 +204,58 @@ describe("T16 T25 the registry service", () => {
     assert.equal((await desk.store.resolve(SERVICE)).length, 3);
   });
 
+  test("T16 T25 registry counts an instance again that adds a service, and none that renews", async () => {
+    const world = await rig();
+    const orders = await world.join(ORDERS, { serves: [SERVICE, "b.v1"], roles: ["service"] });
+    const memory = memoryRegistry({ now: world.now });
+    const read: string[] = [];
+    const store: Registry = {
+      ...memory,
+      resolve: (service, options) => (read.push(service), memory.resolve(service, options)),
+      watch: (service, options) => (read.push(service), memory.watch(service, options)),
+    };
+    await using desk = await served(world, { store, maxInstancesPerIdentity: 2 });
+    const own = desk.as(orders);
+    let sequence = 0;
+    const register = async (instance: string, ...services: string[]) => {
+      read.length = 0;
+      const about = {
+        instance,
+        sequence: ++sequence,
+        services: Object.fromEntries(services.map((name) => [name, ""])),
+      };
+      await own.register(await world.recordOf(orders, about));
+      return read.length;
+    };
+    assert.ok(await register("a", SERVICE) > 0);
+    for (let i = 0; i < 20; i++) assert.equal(await register("a", SERVICE), 0, "a renewal reads nothing");
+    world.now.pass(60_000);
+    assert.ok(await register("a", SERVICE) > 0, "its lease was over");
+    for (const id of ["b", "c"]) await register(id, "b.v1");
+    await assertRefusedBy(register("a", SERVICE, "b.v1"), "too_many");
+    assert.ok(read.length > 0);
+    assert.equal((await memory.resolve("b.v1")).length, 2);
+  });
+
+  test("T16 T25 registry keeps to the quota where an instance is taken out by a record of other services", async () => {
+    const world = await rig();
+    const orders = await world.join(ORDERS, { serves: [SERVICE, "b.v1"], roles: ["service"] });
+    await using desk = await served(world, { maxInstancesPerIdentity: 2 });
+    const own = desk.as(orders);
+    let sequence = 0;
+    const recordOf = (instance: string, ...services: string[]) =>
+      world.recordOf(orders, {
+        instance,
+        sequence: ++sequence,
+        services: Object.fromEntries(services.map((name) => [name, ""])),
+      });
+    for (const id of ["a", "b"]) await own.register(await recordOf(id, SERVICE));
+    for (const id of ["a", "b"]) await desk.client(orders).deregister({ record: await recordOf(id, SERVICE, "b.v1") });
+    for (const id of ["c", "d"]) await own.register(await recordOf(id, SERVICE));
+    for (const id of ["a", "b"]) await assertRefusedBy(own.register(await recordOf(id, SERVICE)), "too_many");
+    assert.equal((await desk.store.resolve(SERVICE)).length, 2);
+  });
+
   test("T16 T25 registry refuses what its methods do not know, and too long a wait", async () => {
     const { client, desk } = await stage();
     await using _ = desk;

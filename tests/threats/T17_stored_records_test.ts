@@ -78,9 +78,11 @@ describe("T17 stored registrations", () => {
     });
     for (let i = 0; i < flipped.length; i += 200) {
       const some = flipped.slice(i, i + 200);
-      const before = audit.events.length;
+      audit.events.length = 0;
       assert.deepEqual(await verified(giving(some), { audit }).resolve(SERVICE), [], `characters ${i} to ${i + 199}`);
-      assert.equal(audit.events.length - before, some.length, "each is recorded");
+      const counts = audit.events.map(({ reason, fields }) => reason === "too_many" ? fields!["more"] as number : 1);
+      assert.equal(counts.reduce((sum, count) => sum + count), some.length, "each is recorded, or counted");
+      assert.ok(counts.length <= 33, "and they fill no log");
     }
   });
 

@@ -85,7 +85,8 @@ export async function announce(
   const renewing = repeat(leaseMs / 3, async () => {
     try {
       const renewed = await register(server.draining);
-      if (!isEnding) lease = renewed;
+      if (isEnding) await renewed[Symbol.asyncDispose](); // nothing may be held any more that it would be older than
+      else lease = renewed;
     } catch (error) {
       // Somebody of the same identity has taken the name; one that was asked for stays.
       const isTaken = error instanceof RegistryError && error.reason === "rollback";

@@ -109,7 +109,7 @@ function instancesOf(cache: Cache, service: string): readonly Instance[] | Promi
   const nowMs = cache.now();
   if (nowMs >= view.holdsUntilMs) keep(view, view.instances.filter(({ expiresAtMs }) => expiresAtMs > nowMs));
   if (view.revision !== cache.registry.revision && view.instances.length > 0) {
-    return checkAgain(cache, view).then(() => instancesOf(cache, service));
+    return checkAgain(cache, service, view).then(() => instancesOf(cache, service));
   }
   if (view.watches > 0 && view.instances.length > 0) return view.instances;
   const ageMs = since(view.readAtMs, nowMs);
@@ -124,7 +124,13 @@ function instancesOf(cache: Cache, service: string): readonly Instance[] | Promi
   const reading = readAgain(cache, service, view);
   const isLate = view.failure !== undefined || since(view.reading?.sinceMs ?? nowMs, nowMs) >= PATIENCE_MS;
   if (isUsable && (isLate || ageMs < cache.refreshMs + PATIENCE_MS)) return view.instances;
-  return waitFor(cache, view, reading);
+  return waitFor(cache, service, view, reading);
+}
+
+/** When a reading began, and under which revision of trust. */
+interface Beginning {
+  readonly atMs: number;
+  readonly revision: number;
 }
 
 /** How long ago something was; a clock that was set back says nothing of that. */
@@ -133,22 +139,28 @@ function since(atMs: number | undefined, nowMs: number): number {
 }
 
 /** Where trust has changed, nobody is given out before it is known that the new one has him still. */
-function checkAgain({ registry }: Cache, view: View): Promise<void> {
+function checkAgain({ registry }: Cache, service: string, view: View): Promise<void> {
   const check = async () => {
     const { instances } = view;
     const { revision } = registry;
     const held = await registry.stillHolding(instances);
     if (view.instances !== instances) return; // it was read in the meantime
-    keep(view, held);
+    keep(view, held.filter(({ services }) => Object.hasOwn(services, service))); // the newest may serve less
     view.revision = revision;
   };
   return view.checking ??= check().finally(() => view.checking = undefined);
 }
 
 /** Waits for a reading, but not for ever where there is something to go on with. */
-async function waitFor(cache: Cache, view: View, reading: Promise<void>): Promise<readonly Instance[]> {
+async function waitFor(
+  cache: Cache,
+  service: string,
+  view: View,
+  reading: Promise<void>,
+): Promise<readonly Instance[]> {
   if (view.instances.length > 0) await within(reading, () => PATIENCE_MS, () => undefined).catch(() => {});
   else await reading;
+  while (view.revision !== cache.registry.revision && view.instances.length > 0) await checkAgain(cache, service, view);
   const nowMs = cache.now();
   if (nowMs >= view.holdsUntilMs) keep(view, view.instances.filter(({ expiresAtMs }) => expiresAtMs > nowMs));
   if (view.instances.length === 0 && view.failure) throw view.failure.error;
@@ -179,10 +191,11 @@ async function readOnce(
   const { registry, now } = cache;
   const ending = new AbortController();
   const startedAtMs = now();
+  const { revision } = registry;
   try {
     const resolved = registry.resolve(service, { signal: ending.signal });
     const instances = await within(resolved, () => READ_MS, tooSlow);
-    if (isCurrent()) take(cache, view, instances, startedAtMs); // one that was replaced is not news
+    if (isCurrent()) take(cache, view, instances, { atMs: startedAtMs, revision }); // one that was replaced is not news
   } catch (error) {
     if (isCurrent()) view.failure = { error, atMs: now() };
   } finally {
@@ -195,8 +208,9 @@ async function readOnce(
  * started again knows nobody at first, one that lies would rather know only its friends. Who has not looked for a while
  * may have missed the word, and believes an answer that is one. Where trust has changed, who is left out may be revoked.
  */
-function take(cache: Cache, view: View, instances: readonly Instance[], readAtMs: number): void {
+function take(cache: Cache, view: View, instances: readonly Instance[], began: Beginning): void {
   const { registry, refreshMs, now } = cache;
+  const { atMs: readAtMs, revision } = began;
   const nowMs = now();
   const hasLooked = since(view.readAtMs, readAtMs) <= refreshMs + PATIENCE_MS;
   const mayKeep = view.revision === registry.revision && (hasLooked || instances.length === 0);
@@ -205,7 +219,7 @@ function take(cache: Cache, view: View, instances: readonly Instance[], readAtMs
     mayKeep && !draining && expiresAtMs > nowMs && !present.has(name)
   );
   keep(view, kept.length > 0 ? [...instances, ...kept] : instances);
-  view.revision = registry.revision;
+  view.revision = revision; // trust may have changed since the first of them was verified
   view.readAtMs = readAtMs;
   view.failure = undefined;
 }
@@ -223,6 +237,7 @@ function follow(cache: Cache, service: string): Disposable {
   const run = async () => {
     for (let failures = 0; !signal.aborted; failures++) {
       let isConnected = false;
+      let { revision } = cache.registry;
       try {
         for await (const instances of cache.registry.watch(service, { signal })) {
           if (signal.aborted) break;
@@ -230,8 +245,9 @@ function follow(cache: Cache, service: string): Disposable {
           else view.watches++;
           isConnected = true;
           failures = 0;
-          take(cache, view, instances, cache.now());
+          take(cache, view, instances, { atMs: cache.now(), revision });
           await pause(COALESCE_MS, signal); // where thousands come and go, not each of them is worth a look
+          revision = cache.registry.revision;
         }
       } catch (error) {
         view.failure = { error, atMs: cache.now() };

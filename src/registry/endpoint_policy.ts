@@ -38,7 +38,7 @@ export function endpointPolicy(trustDomains: readonly string[], options: Endpoin
   const rules = (hosts ?? []).map(hostRule);
   const ownRules = new Map(hosts ? [] : trustDomains.map((domain) => [domain, hostRule(`.${domain}`)]));
   const ranges = ports.map(portRange);
-  if (hosts?.length === 0 || ranges.length === 0) {
+  if ((hosts ?? trustDomains).length === 0 || ranges.length === 0) {
     throw new TypeError("Cannot allow endpoints: there must be a host and a port");
   }
   return (endpoint, trustDomain = trustDomains[0]!) => {

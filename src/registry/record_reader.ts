@@ -29,6 +29,8 @@ interface Newest {
 interface Answer {
   readonly revision: number;
   readonly records: ReadonlyMap<string, Judged>;
+  /** Why some were refused that will be looked at again. */
+  readonly passing: ReadonlyMap<string, string>;
 }
 
 /** A record's instance, or why there is none. */
@@ -62,6 +64,7 @@ export async function readAnswer(
   }
   const noting = notesOf(reader, service);
   if (records.length > reader.maxRecords) noting.add("too_many");
+  const passing = new Map<string, string>();
   let bad = 0;
   for (let i = 0; i < fresh.length && bad < MAX_BAD; i += AT_ONCE) {
     // Reading alone takes a while for many, and what else there is to do must not wait for all of them.
@@ -70,14 +73,16 @@ export async function readAnswer(
     const outcomes = await Promise.all(some.map((record) => judge(reader, service, record)));
     outcomes.forEach((outcome, at) => {
       if (typeof outcome !== "string") return void judged.set(some[at]!, outcome);
-      noting.add(outcome);
-      if (OF_THE_MOMENT.has(outcome)) return; // it costs no signature to look at it again, and clocks are set right
+      // To look again at what is right a moment later costs no signature, and clocks are set right; to tell it again, too much.
+      const isPassing = OF_THE_MOMENT.has(outcome);
+      if (!isPassing || !last?.passing.has(some[at]!)) noting.add(outcome);
+      if (isPassing) return void passing.set(some[at]!, outcome);
       judged.set(some[at]!, outcome);
       bad++;
     });
   }
   if (bad >= MAX_BAD) noting.add("too_many");
-  reader.answers.set(service, { revision, records: judged });
+  reader.answers.set(service, { revision, records: judged, passing });
   await reconsider(reader, judged, revision);
   const instances = newestOf(reader, service, judged, { known, revision, noting });
   noting.write();
@@ -96,7 +101,9 @@ async function judge(reader: RecordReader, service: string, record: string): Pro
 /** Why records of a service are refused at the moment, and how many for each reason. */
 export function refusalsOf({ answers }: RecordReader, service: string): ReadonlyMap<string, number> {
   const refusals = new Map<string, number>();
-  for (const judged of answers.get(service)?.records.values() ?? []) {
+  const { records, passing } = answers.get(service) ??
+    { records: new Map<string, Judged>(), passing: new Map<string, string>() };
+  for (const judged of [...records.values(), ...passing.values()]) {
     if (typeof judged === "string") refusals.set(judged, (refusals.get(judged) ?? 0) + 1);
   }
   return refusals;

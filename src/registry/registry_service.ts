@@ -149,7 +149,7 @@ export function registryService(store: Registry, options: RegistryServiceOptions
         const instance = await own(desk, record, context);
         const lease = await store.register(record);
         await lease[Symbol.asyncDispose]();
-        desk.counted.delete(key(instance.name, instance.services));
+        desk.counted.delete(instance.name);
         note(desk, "record.deregister", instance);
       });
       return {};
@@ -180,7 +180,7 @@ interface Desk {
   /** The last registration of each identity that is under way. */
   readonly turns: Map<string, Promise<void>>;
   /** The instances that were let in, which are not counted again with each renewal, and until when they hold. */
-  readonly counted: Map<string, number>;
+  readonly counted: Map<string, { readonly services: string; readonly untilMs: number }>;
 }
 
 /** How much earlier than the caller's deadline an empty answer leaves, in milliseconds. */
@@ -213,10 +213,11 @@ async function inTurn({ turns }: Desk, identity: string, run: () => Promise<void
 /** Who registers without end must not fill the registry for everybody. */
 async function assertQuota(desk: Desk, { name, identity, services }: Instance): Promise<void> {
   const { verified, maxInstances, counted } = desk;
-  if ((counted.get(key(name, services)) ?? 0) > desk.now()) return;
+  const held = counted.get(name);
+  if (held && held.services === namesOf(services) && held.untilMs > desk.now()) return;
   for (const service of Object.keys(services)) {
-    const held = await verified.resolve(service);
-    const others = held.filter((each) => each.identity === identity && each.name !== name);
+    const present = await verified.resolve(service);
+    const others = present.filter((each) => each.identity === identity && each.name !== name);
     if (others.length < maxInstances) continue;
     throw new RpcError("resource_exhausted", "Cannot register the record: its identity has too many instances");
   }
@@ -224,11 +225,11 @@ async function assertQuota(desk: Desk, { name, identity, services }: Instance): 
 
 function remember({ counted }: Desk, { name, services, expiresAtMs }: Instance): void {
   if (counted.size >= MAX_COUNTED) counted.clear();
-  counted.set(key(name, services), expiresAtMs);
+  counted.set(name, { services: namesOf(services), untilMs: expiresAtMs });
 }
 
 /** An instance that serves more than it did is another one to the quota. */
-const key = (name: string, services: Instance["services"]) => `${name} ${Object.keys(services).sort().join(" ")}`;
+const namesOf = (services: Instance["services"]) => Object.keys(services).sort().join(" ");
 
 /** How many instances are not counted again. */
 const MAX_COUNTED = 65_536;

@@ -10,7 +10,11 @@ const OUT = ".dev/tests";
 
 /** The suites, in the order in which they run. */
 export const SUITES: readonly Step[] = [
-  suite("deno", "all tests on Deno", onDeno),
+  suite("deno", "the portable tests on Deno", async (report) => await onDeno(report, (await findTests()).portable)),
+  suite("system", "the tests of sockets, files, processes and servers, on Deno", async (report) => {
+    const { all, portable } = await findTests();
+    return await onDeno(report, all.filter((path) => !portable.includes(path)));
+  }),
   suite("bun", "the portable tests on Bun", onBun),
   suite("node", "the portable tests on Node", onNode),
   suite("workerd", "the portable tests in workerd", onWorkerd),
@@ -22,13 +26,13 @@ function suite(name: string, purpose: string, runSuite: RunSuite): Step {
   return { name, purpose, run: () => runSuite(`${OUT}/${name}.xml`) };
 }
 
-async function onDeno(report: string): Promise<StepResult> {
-  const { all } = await findTests();
-  if (all.length === 0) return nothing("There are no tests");
+async function onDeno(report: string, tests: readonly string[]): Promise<StepResult> {
+  if (tests.length === 0) return nothing("There are no tests");
   // The step "types" has type-checked them.
   return await reported(
     report,
-    () => deno("test", "--allow-all", "--no-prompt", "--no-check", "--reporter=dot", `--junit-path=${report}`, ...all),
+    () =>
+      deno("test", "--allow-all", "--no-prompt", "--no-check", "--reporter=dot", `--junit-path=${report}`, ...tests),
   );
 }
 

@@ -48,6 +48,12 @@ async function runStep(step: Step): Promise<StepResult> {
   }
 }
 
+async function timed(step: Step): Promise<{ readonly result: StepResult; readonly elapsedMs: number }> {
+  const start = performance.now();
+  const result = await runStep(step);
+  return { result, elapsedMs: performance.now() - start };
+}
+
 function show(step: Step, { tally, output }: StepResult, elapsedMs: number, verbose: boolean): void {
   const seconds = `${(elapsedMs / 1000).toFixed(1)} s`;
   if (verbose || tally.failed > 0) console.log(`--- ${step.name}\n${output.trimEnd()}\n---`);
@@ -57,11 +63,15 @@ function show(step: Step, { tally, output }: StepResult, elapsedMs: number, verb
 
 const { steps, verbose } = readOptions(Deno.args);
 let total: Tally = NOTHING;
-for (const step of steps) {
-  const start = performance.now();
-  const result = await runStep(step);
-  show(step, result, performance.now() - start, verbose);
-  total = add(total, result.tally);
+for (const [i, step] of steps.entries()) {
+  if (step.isBeside && i > 0) continue; // it ran with the one before
+  const beside = steps.slice(i + 1).findIndex(({ isBeside }) => !isBeside);
+  const together = steps.slice(i, beside < 0 ? undefined : i + 1 + beside);
+  const outcomes = await Promise.all(together.map(timed));
+  for (const [at, { result, elapsedMs }] of outcomes.entries()) {
+    show(together[at]!, result, elapsedMs, verbose);
+    total = add(total, result.tally);
+  }
 }
 if (total.passed + total.failed === 0) console.log("Nothing ran");
 console.log(summaryLine(total));

@@ -15,6 +15,8 @@ export interface Step {
   readonly name: string;
   readonly purpose: string;
   run(): Promise<StepResult>;
+  /** Whether it runs at the same time as the step before it. @default {false} */
+  readonly isBeside?: boolean;
 }
 
 /** The result of a check: one passed or one failed. */

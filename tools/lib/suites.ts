@@ -10,14 +10,18 @@ const OUT = ".dev/tests";
 
 /** The suites, in the order in which they run. */
 export const SUITES: readonly Step[] = [
-  suite("deno", "the portable tests on Deno", async (report) => await onDeno(report, (await findTests()).portable)),
+  suite("deno", "the portable tests on Deno", async (report) => {
+    // They use nothing but their own memory, so they can run beside each other.
+    return await onDeno(report, (await findTests()).portable, ["--parallel"]);
+  }),
   suite("system", "the tests of sockets, files, processes and servers, on Deno", async (report) => {
     const { all, portable } = await findTests();
     return await onDeno(report, all.filter((path) => !portable.includes(path)));
   }),
-  suite("bun", "the portable tests on Bun", onBun),
   suite("node", "the portable tests on Node", onNode),
-  suite("workerd", "the portable tests in workerd", onWorkerd),
+  // These two have one thread each.
+  suite("bun", "the portable tests on Bun", onBun),
+  { ...suite("workerd", "the portable tests in workerd", onWorkerd), isBeside: true },
 ];
 
 type RunSuite = (reportPath: string) => Promise<StepResult>;
@@ -26,7 +30,7 @@ function suite(name: string, purpose: string, runSuite: RunSuite): Step {
   return { name, purpose, run: () => runSuite(`${OUT}/${name}.xml`) };
 }
 
-async function onDeno(report: string, tests: readonly string[]): Promise<StepResult> {
+async function onDeno(report: string, tests: readonly string[], more: readonly string[] = []): Promise<StepResult> {
   if (tests.length === 0) return nothing("There are no tests");
   // The step "types" has type-checked them.
   return await reported(
@@ -45,6 +49,7 @@ async function onBun(report: string): Promise<StepResult> {
     `bun@${BUN_VERSION}`,
     "test",
     "--only-failures",
+    "--timeout=20000", // the other runtimes have no limit for one test; this is for one that hangs
     "--reporter=junit",
     `--reporter-outfile=${report}`,
     ...files,

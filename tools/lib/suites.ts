@@ -36,7 +36,16 @@ async function onDeno(report: string, tests: readonly string[], more: readonly s
   return await reported(
     report,
     () =>
-      deno("test", "--allow-all", "--no-prompt", "--no-check", "--reporter=dot", `--junit-path=${report}`, ...tests),
+      deno(
+        "test",
+        "--allow-all",
+        "--no-prompt",
+        "--no-check",
+        "--reporter=dot",
+        `--junit-path=${report}`,
+        ...more,
+        ...tests,
+      ),
   );
 }
 

@@ -49,7 +49,7 @@ export interface Announcement extends AsyncDisposable {
  * @example A server that can be found, and one that ends without losing a call
  * ```ts ignore
  * await using serving = await serve(server, { cert, key });
- * await using announcement = await announce(server, { registry, identity, endpoints: [serving.url] });
+ * await using announcement = await announce(server, { registry, identity, endpoints: ["https://one.example.org"] });
  * await stopped; // the announcement ends first: no client calls any more when the server ends
  * ```
  *
@@ -96,7 +96,7 @@ export async function announce(
   }, report);
   const end = async () => {
     isEnding = true;
-    renewing[Symbol.dispose](); // one that is under way has a lower sequence: it cannot undo what follows
+    renewing[Symbol.dispose](); // one that is under way is older than what follows, and taken out if it comes after it
     try {
       lease = await register(true, END_MS);
     } catch (error) {

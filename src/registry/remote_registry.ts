@@ -23,14 +23,6 @@ import { type RegistryChanges, RegistryService } from "./registry_service.ts";
 export function remoteRegistry(transport: Transport): Registry {
   const client = createClient(RegistryService, transport, { timeoutMs: 10_000 });
   const views = new Map<string, View>();
-  const viewOf = (service: string) => {
-    let view = views.get(service);
-    if (!view) {
-      view = emptyView();
-      views.set(service, view);
-    }
-    return view;
-  };
   const changes = (service: string, cursor: string | undefined, waitMs: number, { signal }: RegistryReadOptions) =>
     reaching(() =>
       client.resolve({ service, waitMs, ...cursor === undefined ? {} : { cursor } }, {
@@ -49,11 +41,17 @@ export function remoteRegistry(transport: Transport): Registry {
       });
     },
     async resolve(service, options = {}) {
-      const view = viewOf(service);
-      // One after the other: of two at once, one would take a part of the answer for all of it.
-      const turn = view.turn.then(() => follow(view, (cursor) => changes(service, cursor, 0, options)));
-      view.turn = turn.then(() => {}, () => {});
-      await turn;
+      // Each in a copy of its own: of two at once, one would take a part of the answer for all of it; and none waits for
+      // another, which a platform may have stopped together with the request that began it.
+      const { cursor, records } = views.get(service) ?? emptyView();
+      const view = { cursor, records: new Map(records) };
+      try {
+        await follow(view, (cursor) => changes(service, cursor, 0, options));
+        views.set(service, view);
+      } catch (error) {
+        if ((error as RegistryError).reason === "too_many") views.delete(service); // next time from the beginning
+        throw error;
+      }
       return [...view.records.values()];
     },
     async *watch(service, options = {}) {
@@ -82,12 +80,9 @@ export function remoteRegistry(transport: Transport): Registry {
 interface View {
   cursor: string | undefined;
   records: Map<string, string>;
-  /** Ends when whoever reads it at the moment has ended. */
-  turn: Promise<void>;
 }
 
-const nothing = () => ({ cursor: undefined, records: new Map<string, string>() });
-const emptyView = (): View => ({ ...nothing(), turn: Promise.resolve() });
+const emptyView = (): View => ({ cursor: undefined, records: new Map() });
 
 /** Takes over what changed, all pages of it; returns whether anything did. */
 async function follow(view: View, ask: (cursor: string | undefined) => Promise<RegistryChanges>): Promise<boolean> {
@@ -98,14 +93,12 @@ async function follow(view: View, ask: (cursor: string | undefined) => Promise<R
     for (const name of gone) view.records.delete(name);
     for (const { name, record } of records) view.records.set(name, record);
     if (view.records.size > MAX_RECORDS) {
-      Object.assign(view, nothing());
       throw new RegistryError("too_many", "Cannot read the service: the registry gives too many records");
     }
     view.cursor = cursor;
     isChanged ||= reset || records.length > 0 || gone.length > 0;
     if (!more) return isChanged;
   }
-  Object.assign(view, nothing());
   throw new RegistryError("too_many", "Cannot read the service: the registry's answer does not end");
 }
 

@@ -1,3 +1,4 @@
+import { untilAborted } from "../internal/until_aborted.ts";
 import { within } from "../internal/within.ts";
 import type { RegistryReadOptions } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
@@ -10,22 +11,11 @@ import { RegistryError } from "./registry_error.ts";
  * @throws {RegistryError} `unreachable`: it took longer than 5 s, or the signal aborted.
  */
 export function patiently<Value>(promise: Promise<Value>, { signal }: RegistryReadOptions = {}): Promise<Value> {
-  return within(signal ? untilAbort(promise, signal) : promise, () => PATIENCE_MS, tooSlow);
+  return within(untilAborted(promise, signal, ended), () => PATIENCE_MS, tooSlow);
 }
 
-function untilAbort<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      reject(
-        new RegistryError("unreachable", "Cannot read the registry: the reading was ended", { cause: signal.reason }),
-      );
-    };
-    const settle = () => signal.removeEventListener("abort", abort);
-    promise.then(resolve, reject).then(settle);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-  });
-}
+const ended = (cause: unknown) =>
+  new RegistryError("unreachable", "Cannot read the registry: the reading was ended", { cause });
 
 const tooSlow = () => new RegistryError("unreachable", "Cannot use the registry: its store took too long to answer");
 const PATIENCE_MS = 5_000;

@@ -1,6 +1,7 @@
 import { prove, type ProveOptions } from "../auth/mod.ts";
 import { pause } from "../internal/pause.ts";
 import { type Random, secureRandom } from "../internal/random.ts";
+import { untilAborted } from "../internal/until_aborted.ts";
 import { within } from "../internal/within.ts";
 import {
   type CachedRegistry,
@@ -228,7 +229,9 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
     const found = mesh.cached.instances(service);
     const isThere = !(found instanceof Promise);
     fleet.update(
-      isThere ? found : await within(untilAborted(found, call.signal), () => endsAtMs - performance.now(), overdue),
+      isThere
+        ? found
+        : await within(untilAborted(found, call.signal, canceled), () => endsAtMs - performance.now(), overdue),
     );
   } catch (cause) {
     if (cause instanceof RpcError) throw cause;
@@ -246,22 +249,6 @@ async function fleetOf(mesh: Mesh, call: Call, endsAtMs: number): Promise<Fleet>
   throw new RpcError("unavailable", `There is no instance of "${service}" that can be trusted${why}`, {
     received: true,
   });
-}
-
-/** Waits for what was found, and no longer than anybody wants to know. */
-async function untilAborted<Found>(found: Promise<Found>, signal: AbortSignal | undefined): Promise<Found> {
-  if (!signal) return await found;
-  let abort: () => void;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(canceled(signal.reason));
-    signal.addEventListener("abort", abort);
-    if (signal.aborted) abort();
-  });
-  try {
-    return await Promise.race([found, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort!);
-  }
 }
 
 /** One attempt, which is two at once where a second one may overtake the first. */

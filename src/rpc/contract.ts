@@ -32,6 +32,13 @@ export interface MethodOptions {
   readonly maxBodyBytes?: number;
   /** The longest a call of this method may take, in milliseconds, in place of the server's `callDeadlineMs`. */
   readonly callDeadlineMs?: number;
+  /**
+   * What proves a call: with `"signature"` each request and answer is signed, also within a session, so that either side can
+   * show others later what was said. Streams are always proven by their session.
+   *
+   * @default {whatever the guard takes}
+   */
+  readonly proof?: "signature";
   /** The details that an error of a code carries; what they do not name is stripped before it leaves. */
   readonly errors?: { readonly [Code in RpcCode]?: Schema };
   /** One line about the method, for generated documentation. */
@@ -167,6 +174,9 @@ function bind(service: string, name: string, declared: MethodDeclaration): Metho
   }
   const { input, output, options } = declared;
   const label = `${service}/${name}`;
+  if (options.proof !== undefined && (options.proof !== "signature" || isStream(input) || isStream(output))) {
+    throw new TypeError(`Cannot declare "${label}": "proof" is "signature", and a stream has none but its session's`);
+  }
   const inputSchema = schemaOf(input);
   const outputSchema = schemaOf(output);
   assertStrict(label, "input", inputSchema);

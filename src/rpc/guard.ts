@@ -1,19 +1,35 @@
 import type { Origin } from "./call.ts";
+import type { Channel } from "./channel.ts";
 import type { Caller, Right } from "./context.ts";
 import type { Method, Service } from "./contract.ts";
 import type { PeerCertificate } from "./peer.ts";
 import { RpcError } from "./rpc_error.ts";
 
+/** The head of a request: what there is of it before its body. */
+export interface RequestHead {
+  /** The HTTP method. */
+  readonly method: string;
+  /** The whole URL. */
+  readonly url: string;
+  /** The headers, by their lower-case names. */
+  readonly headers: Pick<Headers, "get">;
+}
+
 /** A call as it arrives, before anything of it is decoded. */
 export interface Incoming {
-  /** The method it names; undefined where the server has no such method. */
+  /** The method it names; undefined where the server has no such method, and for a connection. */
   readonly method: Method | undefined;
-  /** The request, its body unread; undefined for a call from the same process. */
-  readonly request: Request | undefined;
+  /**
+   * The head of the request; undefined for a call from the same process. For a call on a connection its headers are those
+   * that came with the call, which the connection proves.
+   */
+  readonly request: RequestHead | undefined;
+  /** What follows the head: a body, a stream of messages, or a connection's frames. */
+  readonly carries: "body" | "stream" | "connection";
   /**
    * Reads the raw body, within the server's limits, once for all who ask.
    *
-   * @returns The body's bytes; none for a call by GET or from the same process.
+   * @returns The body's bytes; none for a call by GET or from the same process, for a stream and for a connection.
    */
   body(): Promise<Uint8Array>;
   /** The id under which the call is logged, and which the caller is given with an error. */
@@ -36,11 +52,11 @@ export interface OutgoingResponse {
   readonly status: number;
   /** The media type of the body. */
   readonly contentType: string;
-  /** The body. */
-  readonly body: string | Uint8Array;
+  /** The body; undefined where a stream or a connection's frames follow. */
+  readonly body: string | Uint8Array | undefined;
 }
 
-/** Proves a response, in a second at most: gives the headers to add to it. */
+/** Proves a response, in a second at most: gives the headers to add to it; of a stream's, the body is undefined. */
 export type Seal = (
   response: OutgoingResponse,
 ) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
@@ -58,8 +74,17 @@ export interface Admission {
    * other answer counts as a failure of the guard, and the handler is not called.
    */
   decide?(message: unknown): void | Promise<void>;
+  /** Checks the raw body before it is decoded, where `admit` did not; MUST throw an {@linkcode RpcError} to refuse it. */
+  checkBody?(body: Uint8Array): void;
   /** Proves the response. */
   readonly seal?: Seal;
+  /** Proves what follows the heads of a stream or a connection, each way. */
+  readonly channel?: Channel;
+  /**
+   * Admits one call on a connection, as {@linkcode Guard.admit} does; a connection that was admitted without it carries no
+   * calls.
+   */
+  admitCall?(incoming: Incoming): Admission | Promise<Admission>;
   /** Told when the call is over, whatever its end. */
   end?(): void;
 }
@@ -115,11 +140,13 @@ export function publicOnly(methods: readonly string[]): Guard {
       if (unknown.length === 0) return;
       throw new TypeError(`Cannot open ${unknown.join(", ")} to the public: the server has no such method`);
     },
-    admit({ method }) {
-      if (method && !open.has(method.path)) throw new RpcError("permission_denied", "Cannot call this method");
-      return ADMITTED;
-    },
+    admit: ({ method, carries }) => carries === "connection" ? { admitCall: admit } : admit({ method }),
   };
+
+  function admit({ method }: Pick<Incoming, "method">): Admission {
+    if (method && !open.has(method.path)) throw new RpcError("permission_denied", "Cannot call this method");
+    return ADMITTED;
+  }
 }
 
 const ADMITTED: Admission = /* @__PURE__ */ Object.freeze({});

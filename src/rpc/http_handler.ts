@@ -77,6 +77,7 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   const { codec, bytes } = posted
     ? { codec: posted, bytes: noLonger(await readOnce(), maxBytes) }
     : readGet(endpoint, request.method, head, query, core);
+  if (posted) admission.checkBody?.(bytes);
   const value = await invoke(endpoint, admission, decode(codec, bytes), context);
   const body = codec.encode(value);
   if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
@@ -88,6 +89,7 @@ function incomingOf(request: Request, body: () => Promise<Uint8Array>, exchange:
   return {
     method: exchange.endpoint?.method,
     request,
+    carries: "body",
     body,
     certificate: exchange.info?.[PEER_CERTIFICATE],
     get correlationId() {

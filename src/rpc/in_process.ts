@@ -36,6 +36,7 @@ async function answer(
   const incoming: Incoming = {
     method: endpoint?.method,
     request: undefined,
+    carries: "body",
     body: () => NO_BODY,
     origin,
     get correlationId() {

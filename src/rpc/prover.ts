@@ -1,4 +1,5 @@
 import type { Call } from "./call.ts";
+import type { Channel } from "./channel.ts";
 
 /** A request as a client is about to send it, complete but for its proof. */
 export interface OutgoingRequest {
@@ -8,10 +9,10 @@ export interface OutgoingRequest {
   readonly url: string;
   /** Its headers by their lower-case names, complete but for those of the proof. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The body. */
-  readonly body: string | Uint8Array;
-  /** The call that it makes. */
-  readonly call: Call;
+  /** The body; undefined where a stream or a connection's frames follow. */
+  readonly body: string | Uint8Array | undefined;
+  /** The call that it makes; undefined for a connection, which carries many. */
+  readonly call: Call | undefined;
 }
 
 /** A response as a client received it, its body not decoded yet. */
@@ -20,8 +21,8 @@ export interface IncomingResponse {
   readonly status: number;
   /** The headers. */
   readonly headers: Headers;
-  /** The raw body. */
-  readonly body: Uint8Array;
+  /** The raw body; undefined where a stream or a connection's frames follow. */
+  readonly body: Uint8Array | undefined;
 }
 
 /** The proof of one request, and what its response has to prove. */
@@ -36,6 +37,20 @@ export interface Proof {
    * @returns The new proof.
    */
   again?(): Proof | Promise<Proof>;
+  /**
+   * Whether the request only asks the server for what a stream's proof needs. It is sent with an empty body, the answer is
+   * verified, and what counts is proven {@linkcode Proof.again}.
+   *
+   * @default {false}
+   */
+  readonly isIntroduction?: boolean;
+  /** Proves what follows the heads of a stream or a connection, each way; used once the answer's head was verified. */
+  readonly channel?: Channel;
+  /**
+   * For a connection: gives the headers that go with one call on it; MUST throw an {@linkcode RpcError} for a call that the
+   * server may not answer.
+   */
+  headersFor?(call: Call): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
 }
 
 /**

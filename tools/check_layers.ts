@@ -19,9 +19,10 @@ const LAYERS: readonly (readonly string[])[] = [
 /** What each folder may import that is not ours. `name` also allows `name/…`; a folder without an entry has none. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   audit: ["@noble/hashes"],
-  auth: ["@noble/hashes", "@std/crypto", "jose", "valibot"],
+  auth: ["@hpke/core", "@noble/hashes", "@std/crypto", "jose", "valibot"],
   cli: ["node:"],
   console: ["hono"],
+  internal: ["@noble/hashes"],
   registry: ["ipaddr.js", "valibot"],
   rpc: ["@valibot/to-json-schema"],
   runtime: ["@hono/node-server", "undici", "node:"],

@@ -4,7 +4,7 @@ import { readChain } from "./capability.ts";
 import { readCapability } from "./capability_token.ts";
 import type { Identity } from "./identity.ts";
 import { thumbprintOf } from "./public_key.ts";
-import type { ReadRequestSignature, RequestParts } from "./request_signature.ts";
+import type { RequestParts } from "./request_signature.ts";
 import { secret } from "./secret.ts";
 import { parseWorkloadId } from "./spiffe_id.ts";
 import { CALLERS_HEADER, CHAIN_SEPARATOR, DELEGATION_HEADER, HOLDER_MEMBER, TRACE_HEADER } from "./wire.ts";
@@ -12,13 +12,15 @@ import { CALLERS_HEADER, CHAIN_SEPARATOR, DELEGATION_HEADER, HOLDER_MEMBER, TRAC
 /**
  * What a proven request says it is part of.
  *
+ * @param parts The request.
+ * @param coversTrace Whether the proof covers the trace; one that it does not cover counts for nothing.
  * @throws {AuthError} `malformed_context`: callers that are none, or a right that was not handed to this service.
  */
-export function readOrigin(parts: RequestParts, { components }: ReadRequestSignature, identity: Identity): Origin {
+export function readOrigin(parts: RequestParts, coversTrace: boolean, identity: Identity): Origin {
   const delegation = parts.header(DELEGATION_HEADER);
   if (delegation != null) assertHandedTo(identity, delegation);
   return {
-    traceparent: components.includes(`"${TRACE_HEADER}"`) ? parts.header(TRACE_HEADER)! : undefined,
+    traceparent: coversTrace ? parts.header(TRACE_HEADER) ?? undefined : undefined,
     callers: readCallers(parts.header(CALLERS_HEADER)),
     delegation: delegation == null ? undefined : secret(delegation),
   };

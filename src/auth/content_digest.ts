@@ -1,5 +1,5 @@
-import { sha256 } from "@noble/hashes/sha2.js";
 import { toBase64 } from "../internal/base64.ts";
+import { type HashProvider, nobleHash } from "../internal/hash.ts";
 
 /**
  * The digest of a body, as its header has it.
@@ -8,12 +8,12 @@ import { toBase64 } from "../internal/base64.ts";
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9530#section-2}
  */
-export function contentDigest(body: Uint8Array): string | Promise<string> {
-  if (body.length <= MAX_SYNCHRONOUS) return header(sha256(body));
-  return crypto.subtle.digest("SHA-256", body as BufferSource).then((hash) => header(new Uint8Array(hash)));
+export function contentDigest(body: Uint8Array, hash: HashProvider = nobleHash): string | Promise<string> {
+  if (body.length <= MAX_SYNCHRONOUS) return header(hash.sha256(body));
+  return crypto.subtle.digest("SHA-256", body as BufferSource).then((digest) => header(new Uint8Array(digest)));
 }
 
 const header = (hash: Uint8Array) => `sha-256=:${toBase64(hash)}:`;
 
 /** In bytes. */
-const MAX_SYNCHRONOUS = 2_048;
+const MAX_SYNCHRONOUS = 4_096;

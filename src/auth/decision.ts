@@ -107,18 +107,36 @@ function eventOf(event: string, incoming: Incoming, caller: Caller | undefined) 
   return { event, correlationId: incoming.correlationId, caller: caller?.id, method: incoming.method?.path.slice(1) };
 }
 
+/** What is still to be decided on a call that was let in, and how its place is given back. */
+export interface Pending {
+  readonly caller: Workload;
+  readonly decide: NonNullable<Admission["decide"]>;
+  readonly leave: () => void;
+  /** Checks the raw body, where that is still to be done. */
+  readonly checkBody?: ((body: Uint8Array) => void | Promise<void>) | undefined;
+}
+
 /** Gives the place back when the call is over, and notes one that never came as far as a decision. */
 export function untilTheEnd(
   gate: Gate,
   incoming: Incoming,
-  { caller, decide, leave }: {
-    readonly caller: Workload;
-    readonly decide: NonNullable<Admission["decide"]>;
-    readonly leave: () => void;
-  },
-): Pick<Admission, "decide" | "end"> {
+  { caller, decide, leave, checkBody }: Pending,
+): Pick<Admission, "decide" | "end" | "checkBody"> {
   let isDecided = false;
+  const refused = (error: unknown): never => {
+    isDecided = true;
+    throw refuse(gate, incoming, { caller, believed: true }, error);
+  };
   return {
+    ...checkBody && {
+      checkBody(body) {
+        try {
+          return checkBody(body)?.catch(refused);
+        } catch (error) {
+          return refused(error);
+        }
+      },
+    },
     decide(message) {
       isDecided = true;
       return decide(message);
@@ -126,12 +144,8 @@ export function untilTheEnd(
     end() {
       leave();
       if (isDecided) return;
-      refuse(
-        gate,
-        incoming,
-        { caller, believed: true },
-        new AuthError("not_decided", "The message was none to decide on"),
-      );
+      const error = new AuthError("not_decided", "The message was none to decide on");
+      refuse(gate, incoming, { caller, believed: true }, error);
     },
   };
 }

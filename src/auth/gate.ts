@@ -1,8 +1,10 @@
+import { type HashProvider, nobleHash } from "../internal/hash.ts";
 import type { Audit } from "../rpc/mod.ts";
 import { chainVerifier, type VerifiedChain } from "./capability_chain.ts";
 import type { Identity } from "./identity.ts";
 import type { Policy } from "./policy.ts";
 import { memoryReplay, type ReplayStore } from "./replay.ts";
+import { type ServerSessions, serverSessions } from "./server_session.ts";
 import type { Trust } from "./trust.ts";
 
 /** How a server is protected. */
@@ -42,13 +44,19 @@ export interface ProtectOptions {
   readonly maxConcurrentCallsPerCaller?: number;
   /** The path under which a router mounts the server and which it takes off before the server sees it. @default {""} */
   readonly mountedAt?: string;
+  /**
+   * What hashes the messages of sessions: `nativeHash` of a runtime's subpath, where that is faster.
+   *
+   * @default {JavaScript's}
+   */
+  readonly hash?: HashProvider;
   /** The clock, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
 
 /** What the checks of one server share. */
 export interface Gate
-  extends Required<Pick<ProtectOptions, "identity" | "trust" | "policy" | "replay" | "mountedAt" | "now">> {
+  extends Required<Pick<ProtectOptions, "identity" | "trust" | "policy" | "replay" | "mountedAt" | "hash" | "now">> {
   readonly audit: Audit | undefined;
   readonly addresses: ReadonlySet<string>;
   readonly verifyChain: (text: string) => Promise<VerifiedChain>;
@@ -57,6 +65,11 @@ export interface Gate
   /** How many calls of each caller are being answered. */
   readonly running: Map<string, number>;
   readonly maxConcurrentCallsPerCaller: number;
+  readonly sessions: ServerSessions;
+  /** What the server serves, as `service/method`; known once it starts. */
+  calls: readonly string[];
+  /** Whether one more request that nobody proved may cost the server a signature. */
+  readonly takeSignedRefusal: () => boolean;
 }
 
 /**
@@ -66,7 +79,9 @@ export interface Gate
  * @throws {RangeError} The limit is no whole number.
  */
 export function gateOf(options: ProtectOptions): Gate {
-  const { identity, trust, policy, audiences = [], mountedAt = "", now = Date.now, audit } = options ?? {};
+  const { identity, trust, policy, audiences = [], mountedAt = "", now = Date.now, audit, hash = nobleHash } =
+    options ??
+      {};
   for (const [name, part] of Object.entries({ identity, trust, policy })) {
     if (!part) throw new TypeError(`Cannot protect a server without "${name}"`);
   }
@@ -90,8 +105,29 @@ export function gateOf(options: ProtectOptions): Gate {
     arriving: new Map(),
     running: new Map(),
     maxConcurrentCallsPerCaller,
+    hash,
+    sessions: serverSessions(now),
+    calls: [],
+    takeSignedRefusal: perSecond(SIGNED_REFUSALS, now),
   };
 }
+
+/** Allows so many of something in a second, and no more at once. */
+function perSecond(count: number, now: () => number): () => boolean {
+  let left = count;
+  let atMs = now();
+  return () => {
+    const nowMs = now();
+    left = Math.min(count, left + (nowMs - atMs) * count / 1_000);
+    atMs = nowMs;
+    if (left < 1) return false;
+    left--;
+    return true;
+  };
+}
+
+/** How many refusals of unknown sessions are signed in a second: about a tenth of one processor. */
+const SIGNED_REFUSALS = 1_000;
 
 /**
  * Checks that a text can be an audience: printable, and without what a header would have to escape.

@@ -1,4 +1,5 @@
 import { AuthError } from "./auth_error.ts";
+import { type EncryptionKey, generateEncryptionKey } from "./encryption_key.ts";
 import { type Evidence, signEnrollment } from "./enrollment.ts";
 import { type Secret, secret } from "./secret.ts";
 import { generateKey, type SigningKey } from "./signing_key.ts";
@@ -46,6 +47,12 @@ export interface Identity {
    */
   credential(): Credential | Promise<Credential>;
   /**
+   * The key by which others make session keys with it, and encrypt for it: made when it is first asked for.
+   *
+   * @returns The key.
+   */
+  encryptionKey(): Promise<EncryptionKey>;
+  /**
    * Renews by the clock too, for a program that may be idle for longer than its token lives; servers do so by themselves.
    *
    * @returns What ends it.
@@ -72,6 +79,8 @@ export interface GenerateIdentityOptions {
   readonly evidence: Evidence | (() => Evidence | Promise<Evidence>);
   /** The key. @default {a new one that cannot be exported} */
   readonly key?: SigningKey;
+  /** The encryption key; isolates that share an endpoint share it. @default {a new one that cannot be exported} */
+  readonly encryptionKey?: EncryptionKey;
   /** The clock, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
@@ -103,7 +112,17 @@ export async function generateIdentity(authority: Enroller, options: GenerateIde
   const show = async () => typeof options.evidence === "function" ? await options.evidence() : options.evidence;
   const renew = async (current: string | undefined) =>
     await enroll(current === undefined ? await show() : { type: "wit", token: current });
-  return identityOf(key, await renew(undefined), { now, renew });
+  return identityOf(key, await renew(undefined), { now, renew, encryptionKey: options.encryptionKey });
+}
+
+/** How an identity that was made elsewhere is used. */
+export interface ImportIdentityOptions {
+  /** What renews the token. @default {nobody: the identity ends with its token} */
+  readonly authority?: Enroller;
+  /** The encryption key; isolates that share an endpoint share it. @default {a new one that cannot be exported} */
+  readonly encryptionKey?: EncryptionKey;
+  /** The clock, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
 }
 
 /**
@@ -111,17 +130,17 @@ export async function generateIdentity(authority: Enroller, options: GenerateIde
  *
  * @param key The key, from a key source.
  * @param token The identity token that names it.
- * @param options The authority that renews it; without one the identity ends with its token. The clock.
+ * @param options What differs from the defaults.
  * @returns The identity.
  * @throws {AuthError} `malformed_token`, or `wrong_token` where the token names another key.
  */
 export function importIdentity(
   key: SigningKey,
   token: string,
-  options: { readonly authority?: Enroller; readonly now?: () => number } = {},
+  options: ImportIdentityOptions = {},
 ): Identity {
-  const { authority, now = Date.now } = options;
-  if (!authority) return identityOf(key, token, { now });
+  const { authority, now = Date.now, encryptionKey } = options;
+  if (!authority) return identityOf(key, token, { now, encryptionKey });
   const { trustDomain } = authority;
   const renew = async (current: string | undefined) => {
     if (current === undefined) throw new AuthError("expired_token", "Cannot renew the identity: its token has ended");
@@ -129,11 +148,12 @@ export function importIdentity(
       await signEnrollment(key, { trustDomain, evidence: { type: "wit", token: current }, nowMs: now() }),
     );
   };
-  return identityOf(key, token, { now, renew });
+  return identityOf(key, token, { now, renew, encryptionKey });
 }
 
 interface Renewal {
   readonly now: () => number;
+  readonly encryptionKey: EncryptionKey | undefined;
   /** Gets a new token, by the present one where it still holds. */
   readonly renew?: (current: string | undefined) => Promise<string>;
 }
@@ -142,11 +162,12 @@ interface Held extends Credential {
   readonly renewAtMs: number;
 }
 
-function identityOf(key: SigningKey, token: string, { now, renew }: Renewal): Identity {
+function identityOf(key: SigningKey, token: string, { now, renew, encryptionKey }: Renewal): Identity {
   const { claims, trustDomain } = readWit(token);
   let held = holdToken(key, token, claims.sub);
   let renewing: Promise<void> | undefined;
   let retryAtMs = 0;
+  let making = encryptionKey && Promise.resolve(encryptionKey);
 
   const renewOnce = async () => {
     const current = held.expiresAtMs > now() ? held.token.reveal() : undefined;
@@ -173,6 +194,7 @@ function identityOf(key: SigningKey, token: string, { now, renew }: Renewal): Id
       }
       return renewed();
     },
+    encryptionKey: () => making ??= generateEncryptionKey(),
     keepFresh: () =>
       renew ? keepFresh(() => held.renewAtMs - now(), () => isDue() ? startRenewal() : undefined) : NOTHING,
   });

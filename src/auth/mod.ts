@@ -83,6 +83,12 @@ export {
 } from "./constraint_builders.ts";
 export { ConstraintError } from "./constraint_error.ts";
 export { delegating, type Delegation } from "./delegating.ts";
+export {
+  type EncryptionJwk,
+  type EncryptionKey,
+  generateEncryptionKey,
+  importEncryptionKey,
+} from "./encryption_key.ts";
 export type { Evidence } from "./enrollment.ts";
 export {
   type Credential,
@@ -91,6 +97,7 @@ export {
   type GenerateIdentityOptions,
   type Identity,
   importIdentity,
+  type ImportIdentityOptions,
 } from "./identity.ts";
 export { followTrust, type FollowTrustOptions } from "./follow_trust.ts";
 export { type JoinTokens, joinTokens } from "./join_tokens.ts";
@@ -109,5 +116,6 @@ export { storedKey } from "./stored_key.ts";
 export { createTrust, type Trust, type TrustOptions } from "./trust.ts";
 export type { BundleKey, Revocations, TrustBundle } from "./trust_bundle.ts";
 export { type ArgumentMap, type ToolMap } from "./tool_map.ts";
+export type { HashProvider } from "../internal/hash.ts";
 export { KEY_USES } from "./wire.ts";
 export type { Workload } from "./wit.ts";

@@ -1,14 +1,25 @@
-import { type Admission, type Caller, type Guard, type Incoming, type Right, RpcError, type Seal } from "../rpc/mod.ts";
+import { type Admission, type Guard, type Incoming, RpcError, type Seal } from "../rpc/mod.ts";
+import { admitConnection, admitted, channelFor, partsOf, sealBySignature, type Sealing } from "./admission.ts";
 import { AuthError } from "./auth_error.ts";
 import { readOrigin } from "./call_context.ts";
-import type { VerifiedChain } from "./capability_chain.ts";
+import { verifyRight } from "./caller_right.ts";
+import { assertCertificate } from "./certificate_binding.ts";
 import { contentDigest } from "./content_digest.ts";
-import { deciding, enter, matchingRules, refuse, type Seen, untilTheEnd } from "./decision.ts";
+import { deciding, enter, matchingRules, refuse, type Seen } from "./decision.ts";
 import { type Gate, gateOf, type ProtectOptions } from "./gate.ts";
-import { assertInTime, newNonce, SKEW_S, verifyMessageSignature } from "./message_signature.ts";
+import { assertInTime, SKEW_S, verifyMessageSignature } from "./message_signature.ts";
 import { type ReadRequestSignature, readRequestSignature, type RequestParts, valueOf } from "./request_signature.ts";
-import { signResponse } from "./response_signature.ts";
-import { CAPABILITY_SCHEME, CONTENT_DIGEST_HEADER, CREDENTIAL_HEADERS, WIT_HEADER } from "./wire.ts";
+import { openSession } from "./server_session.ts";
+import { isUnderSession } from "./session_signature.ts";
+import { admitUnderSession } from "./under_session.ts";
+import {
+  CONTENT_DIGEST_HEADER,
+  CREDENTIAL_HEADERS,
+  SIGNATURE_HEADER,
+  SIGNATURE_INPUT_HEADER,
+  TRACE_HEADER,
+  WIT_HEADER,
+} from "./wire.ts";
 import type { Workload } from "./wit.ts";
 
 /**
@@ -52,14 +63,19 @@ export function protect(options: ProtectOptions): Guard {
           `Cannot serve "${foreign.join('", "')}": the identity "${gate.identity.id}" may not serve it`,
         );
       }
+      gate.calls = services.flatMap(({ methods }) => Object.values(methods).map(({ path }) => path.slice(1)));
       return gate.identity.keepFresh();
     },
-    async admit(incoming) {
+    admit(incoming) {
       const seen: Seen = { caller: undefined, believed: false };
-      try {
-        return incoming.request ? await admitRequest(gate, incoming, seen) : admitOwn(gate, incoming);
-      } catch (error) {
+      const refused = (error: unknown): never => {
         throw refuse(gate, incoming, seen, error);
+      };
+      try {
+        const admitted = incoming.request ? admitRequest(gate, incoming, seen) : admitOwn(gate, incoming);
+        return admitted instanceof Promise ? admitted.catch(refused) : admitted;
+      } catch (error) {
+        return refused(error);
       }
     },
   };
@@ -72,9 +88,14 @@ export function protect(options: ProtectOptions): Guard {
  * Before them the server has looked at the connection, the method, the path, the framing and the sizes; after them it
  * decodes the message, checks it against the contract, and asks {@linkcode deciding} about what is in it.
  */
-async function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Promise<Admission> {
+function admitRequest(gate: Gate, incoming: Incoming, seen: Seen): Admission | Promise<Admission> {
   const parts = partsOf(gate, incoming.request!);
+  if (isUnderSession(parts.header(SIGNATURE_INPUT_HEADER))) return admitUnderSession(gate, incoming, seen, parts);
   if (isStranger(parts)) return admitStranger(gate, incoming);
+  return admitSigned(gate, incoming, seen, parts);
+}
+
+async function admitSigned(gate: Gate, incoming: Incoming, seen: Seen, parts: RequestParts): Promise<Admission> {
   const signature = readRequestSignature(parts);
   assertInTime(signature, gate.now());
   assertAddressed(gate, signature);
@@ -99,7 +120,8 @@ async function admitCaller(
   await untilPresent(signature, gate.now());
   await assertDigest(incoming, parts);
   await assertOwnIdentity(gate);
-  const seal = sealFor(gate, parts, signature);
+  const sealing: Sealing = { parts, nonce: signature.nonce, opened: undefined };
+  const seal = sealBySignature(gate, sealing);
   assertAfterStart(gate, incoming, signature, seal);
   // Again, because the body may have taken its time: a nonce is remembered only as long as its request is in time.
   assertInTime(signature, gate.now());
@@ -114,14 +136,14 @@ async function admitCaller(
   assertCertificate(incoming, caller);
   seen.believed = true;
   const right = await verifyRight(gate, parts, caller);
-  const origin = readOrigin(parts, signature, gate.identity);
+  const session = await openSession(gate, { parts, signature, caller, right });
+  sealing.opened = session;
+  const opened = session && { session, signature: parts.header(SIGNATURE_HEADER)! };
+  if (incoming.carries === "connection") return admitConnection(gate, opened, seal);
+  const origin = readOrigin(parts, signature.components.includes(`"${TRACE_HEADER}"`), gate.identity);
   const rules = matchingRules(gate, incoming, caller, right);
-  const leave = enter(gate, gate.running, caller);
-  const decide = deciding(gate, incoming, { caller, rules, right });
-  return {
-    ...{ caller: publicCaller(caller), origin, capability: right && publicRight(right), seal },
-    ...untilTheEnd(gate, incoming, { caller, decide, leave }),
-  };
+  const channel = incoming.carries === "stream" ? channelFor(gate, opened) : undefined;
+  return admitted(gate, incoming, { caller, right, rules, origin, seal, channel });
 }
 
 /** A request whose signature is its caller's. */
@@ -157,8 +179,28 @@ function isStranger(parts: RequestParts): boolean {
 
 /** Who proves nothing is let in where the policy says "anyone", and nowhere else. */
 function admitStranger(gate: Gate, incoming: Incoming): Admission {
+  if (incoming.carries === "connection") return admitStrangersConnection(gate);
   const rules = matchingRules(gate, incoming, undefined, undefined, "unsigned");
   return { decide: deciding(gate, incoming, { caller: undefined, rules, right: undefined }) };
+}
+
+/** A connection without proofs carries calls to what is open to anyone. */
+function admitStrangersConnection(gate: Gate): Admission {
+  const question = { caller: undefined, capability: false };
+  const isOpen = gate.calls.some((call) => gate.policy.matching({ ...question, call }).length > 0);
+  if (!isOpen) throw new AuthError("unsigned", "Cannot accept the connection: it proves nothing");
+  return {
+    admitCall(incoming) {
+      try {
+        if (!isStranger(partsOf(gate, incoming.request!))) {
+          throw new AuthError("unsigned", "Cannot accept the call: its connection proves nothing");
+        }
+        return admitStranger(gate, incoming);
+      } catch (error) {
+        throw refuse(gate, incoming, { caller: undefined, believed: false }, error);
+      }
+    },
+  };
 }
 
 /** A call from the same process comes from the server itself, whatever identity it is part of. */
@@ -174,6 +216,7 @@ function assertAddressed({ addresses }: Gate, { audience }: ReadRequestSignature
 }
 
 async function assertDigest(incoming: Incoming, parts: RequestParts): Promise<void> {
+  if (incoming.carries !== "body") return; // what follows is proven block by block
   const body = await incoming.body();
   const claimed = parts.header(CONTENT_DIGEST_HEADER) ?? undefined;
   const actual = body.length === 0 && claimed === undefined ? undefined : await contentDigest(body);
@@ -194,65 +237,3 @@ function assertAfterStart(
   const message = "Cannot accept the request: it was made before the server could remember it";
   throw new AuthError("before_start", message, { cause: now() - replay.sinceMs }); // for the caller to judge by
 }
-
-/** Where there is a certificate too, both must be of the same workload. */
-function assertCertificate({ certificate }: Incoming, caller: Workload): void {
-  const bound = caller.certificate;
-  if (!certificate && bound === undefined) return;
-  const isCallers = bound !== undefined
-    ? certificate?.thumbprint === bound
-    : certificate!.ids.length === 1 && certificate!.ids[0] === caller.id;
-  if (!isCallers) {
-    throw new AuthError("certificate_mismatch", "Cannot accept the request: the certificate is another's");
-  }
-}
-
-/** The right that a caller shows: good in itself, now, here, for it, and for this method. */
-async function verifyRight(gate: Gate, parts: RequestParts, caller: Workload): Promise<VerifiedChain | undefined> {
-  const value = parts.header("authorization");
-  if (value == null) return undefined;
-  if (!value.startsWith(CAPABILITY_SCHEME)) {
-    throw new AuthError("malformed_chain", "Cannot accept the right: it is of another kind");
-  }
-  const chain = await gate.verifyChain(value.slice(CAPABILITY_SCHEME.length));
-  if (chain.expiresAtMs <= gate.now() || chain.notBeforeMs > gate.now() + SKEW_S * 1_000) {
-    throw new AuthError("expired_right", "Cannot accept the right: its time is over or has not come");
-  }
-  const { id, thumbprint } = chain.holder;
-  if (id === undefined ? thumbprint !== caller.thumbprint : id !== caller.id) {
-    throw new AuthError("wrong_holder", "Cannot accept the right: it is another's");
-  }
-  if (chain.audiences.some((audience) => audience !== gate.identity.id && !gate.addresses.has(audience))) {
-    throw new AuthError("wrong_right_audience", "Cannot accept the right: it is for use elsewhere");
-  }
-  gate.trust.assertNotRevoked(gate.identity.trustDomain, { tokens: chain.tokenIds });
-  for (const { trustDomain, ...signer } of chain.signers) gate.trust.assertNotRevoked(trustDomain, signer);
-  return chain;
-}
-
-/** Signs answers to a request, so that they are answers to nothing else. */
-function sealFor({ identity, now }: Gate, parts: RequestParts, { nonce: requestNonce }: ReadRequestSignature): Seal {
-  return async ({ status, contentType, body }) => {
-    const { token } = await identity.credential();
-    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    const headers = { [CONTENT_DIGEST_HEADER]: await contentDigest(bytes), [WIT_HEADER]: token.reveal() };
-    const all: Readonly<Record<string, string>> = { "content-type": contentType, ...headers };
-    const response = { status, request: parts, header: (name: string) => all[name] };
-    const terms = { created: Math.floor(now() / 1_000), nonce: newNonce(), requestNonce };
-    return { ...headers, ...await signResponse(response, terms, identity) };
-  };
-}
-
-function partsOf({ mountedAt }: Gate, { url, method, headers }: Request): RequestParts {
-  return { method, target: mountedAt + url.slice(url.indexOf("/", 8)), header: (name) => headers.get(name) };
-}
-
-/** Without the key and the token's times, which are nobody's business. */
-const publicCaller = ({ id, roles, attributes }: Workload): Caller => ({ id, roles, attributes });
-
-const publicRight = ({ path, tools, tokenIds, expiresAtMs }: VerifiedChain): Right => ({
-  path,
-  tools,
-  tokenIds,
-  expiresAtMs,
-});

@@ -1,25 +1,20 @@
-import {
-  type Audit,
-  type Call,
-  type IncomingResponse,
-  type OutgoingRequest,
-  type Proof,
-  type Prover,
-  RpcError,
-} from "../rpc/mod.ts";
+import { type HashProvider, nobleHash } from "../internal/hash.ts";
+import { type Audit, type Call, type OutgoingRequest, type Proof, type Prover, RpcError } from "../rpc/mod.ts";
+import { type AnswerTerms, type Exchange, verifyAnswer } from "./answer.ts";
 import { AuthError, type AuthReason } from "./auth_error.ts";
-import { MAX_CALLERS, writeCallers } from "./call_context.ts";
-import { attenuate, type Capability, type Grant, readChain } from "./capability.ts";
+import type { Capability, Grant } from "./capability.ts";
+import { type ClientSession, clientSessions } from "./client_session.ts";
 import { contentDigest } from "./content_digest.ts";
-import type { Identity } from "./identity.ts";
-import { assertInTime, newNonce, verifyMessageSignature } from "./message_signature.ts";
 import { assertAudience } from "./gate.ts";
+import type { Identity } from "./identity.ts";
+import { newNonce } from "./message_signature.ts";
 import { signRequest } from "./request_signature.ts";
-import { readResponseSignature, valueOf } from "./response_signature.ts";
-import { secret } from "./secret.ts";
+import { sessionChannel } from "./session_channel.ts";
+import { signSessionRequest } from "./session_signature.ts";
+import { type CallHeaders, callHeaders, isBare } from "./shown_right.ts";
 import { parseWorkloadId } from "./spiffe_id.ts";
 import type { Trust } from "./trust.ts";
-import { CALLERS_HEADER, CAPABILITY_SCHEME, CONTENT_DIGEST_HEADER, DELEGATION_HEADER, WIT_HEADER } from "./wire.ts";
+import { CONTENT_DIGEST_HEADER, SESSION_HEADER, SIGNATURE_HEADER, WIT_HEADER } from "./wire.ts";
 
 /** How a client proves itself, and to whom. */
 export interface ProveOptions {
@@ -46,12 +41,21 @@ export interface ProveOptions {
   readonly delegate?: (call: Call) => Omit<Grant, "holder"> | undefined;
   /** Where refused answers are recorded. @default {nowhere} */
   readonly audit?: Audit;
+  /**
+   * What hashes the messages of sessions: `nativeHash` of a runtime's subpath, where that is faster.
+   *
+   * @default {JavaScript's}
+   */
+  readonly hash?: HashProvider;
   /** The clock, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
 
 /**
  * Proves every request, and accepts only answers that the peer proves: errors too.
+ *
+ * The first request is signed, and so is the answer; from then on both have a session, and prove what they say with its
+ * keys at a fraction of the cost. Streams are always proven by a session.
  *
  * @example A client that proves itself
  * ```ts
@@ -79,17 +83,39 @@ export function prove(options: ProveOptions): Prover {
     if (!part) throw new TypeError(`Cannot prove calls without "${name}"`);
   }
   parseWorkloadId(peer);
-  assertAudience(options.audience ?? peer);
-  return { prove: (request) => attempt(options, request, 0) };
+  const { audience = peer, now = Date.now, hash = nobleHash, audit } = options;
+  assertAudience(audience);
+  const sessions = clientSessions({ identity, trust, audience, hash, now });
+  const client: ProvingClient = { options, audience, terms: { trust, peer, sessions, hash, audit, now } };
+  return { prove: (request) => attempt(client, request, {}) };
+}
+
+/** What the proofs of one client share. */
+interface ProvingClient {
+  readonly options: ProveOptions;
+  readonly audience: string;
+  readonly terms: AnswerTerms;
+}
+
+/** What a second proof of a request has to be. */
+interface Again {
+  /** When the server that refused the first one did so by its own clock, in seconds since 1970. */
+  readonly notBefore?: number;
+  /** What was refused. */
+  readonly instead?: { readonly session: ClientSession; readonly counter: number };
 }
 
 /** What is wrong with a right, not with who holds it. */
 const OF_RIGHTS: readonly AuthReason[] = ["expired_right", "wrong_holder", "malformed_chain"];
 
 /** What cannot be proven does not leave, and says so in place of looking like a server that is out of reach. */
-async function attempt(options: ProveOptions, request: OutgoingRequest, notBefore: number): Promise<Proof> {
+async function attempt(client: ProvingClient, request: OutgoingRequest, again: Again): Promise<Proof> {
+  return await proven(() => proveRequest(client, request, again));
+}
+
+async function proven<Proven>(prove: () => Proven | Promise<Proven>): Promise<Proven> {
   try {
-    return await proveRequest(options, request, notBefore);
+    return await prove();
   } catch (cause) {
     if (!(cause instanceof AuthError)) throw cause;
     if (cause.reason === "wider_right") {
@@ -104,125 +130,130 @@ async function attempt(options: ProveOptions, request: OutgoingRequest, notBefor
   }
 }
 
-async function proveRequest(options: ProveOptions, request: OutgoingRequest, notBefore: number): Promise<Proof> {
-  const { identity, peer, now = Date.now } = options;
+/** Under a session where there is an open one, else signed; a signed request opens the session for those to come. */
+async function proveRequest(client: ProvingClient, request: OutgoingRequest, again: Again): Promise<Proof> {
+  const { options, terms: { sessions } } = client;
+  const { call, body } = request;
+  const { headers, own } = !call || isBare(options, call) ? NO_HEADERS : await callHeaders(options, call);
+  if (call?.method.options.proof === "signature") return await proveBySignature(client, request, { headers, again });
+  const session = await sessions.get(own?.authorization ?? "", own?.expiresAtMs);
+  const isKnown = session?.isOpen && (!call || sessions.serves(call.method.service));
+  if (isKnown) return proveBySession(client, request, { headers, session });
+  // One call opens it, while others are signed; a stream cannot do without.
+  const opens = session && (body === undefined || again.instead || session.claim()) ? session : undefined;
+  return await proveBySignature(client, request, { headers, session: opens, again });
+}
+
+const NO_HEADERS: CallHeaders = /* @__PURE__ */ Object.freeze({ headers: Object.freeze({}), own: undefined });
+
+/** What is proven beside the request, and how. */
+interface Proving {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly again?: Again;
+  readonly session?: ClientSession | undefined;
+}
+
+async function proveBySignature(
+  client: ProvingClient,
+  request: OutgoingRequest,
+  { headers: given, session, again = {} }: Proving,
+): Promise<Proof> {
+  const { options: { identity }, audience, terms } = client;
   const { method, url, body, call } = request;
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const digest = digestOf(body, terms.hash);
+  const counter = again.instead?.session === session ? again.instead?.counter : undefined;
   const headers: Record<string, string> = {
-    [CONTENT_DIGEST_HEADER]: await contentDigest(bytes),
-    [WIT_HEADER]: (await identity.credential()).token.reveal(),
-    ...await contextHeaders(options, call),
+    ...digest !== undefined && { [CONTENT_DIGEST_HEADER]: await digest },
+    [WIT_HEADER]: session?.token ?? (await identity.credential()).token.reveal(),
+    ...given,
+    ...session && { [SESSION_HEADER]: session.opening(counter) },
   };
   const target = url.slice(url.indexOf("/", 8));
   const all: Readonly<Record<string, string>> = { ...request.headers, ...headers };
-  const createdMs = Math.max(now(), notBefore * 1_000);
+  const createdMs = Math.max(terms.now(), (again.notBefore ?? 0) * 1_000);
   const nonce = newNonce(createdMs);
-  const created = Math.floor(createdMs / 1_000);
   const parts = { method, target, header: (name: string) => all[name] };
-  const terms = { created, nonce, audience: options.audience ?? peer };
-  const exchange: Exchange = { call, nonce, parts, answeredBy: undefined, answered: 0 };
+  const signed = await signRequest(parts, { created: Math.floor(createdMs / 1_000), nonce, audience }, identity);
+  const exchange: Exchange = {
+    ...{ call, nonce, parts, session, counter: undefined },
+    ...{ answeredBy: undefined, answered: 0 },
+  };
+  const isIntroduction = body === undefined && !session;
   return {
-    headers: { ...headers, ...await signRequest(parts, terms, identity) },
-    verify: (response) => verifyResponse(options, exchange, response),
+    headers: { ...headers, ...signed },
+    verify: (response) => verifyAnswer(terms, exchange, response),
     // The server's own clock says what is late enough for it.
-    again: () => attempt(options, request, exchange.answered + 1),
+    again: () => attempt(client, request, { notBefore: exchange.answered + 1 }),
+    ...isIntroduction && { isIntroduction },
+    ...body === undefined && session && following(client, session, signed[SIGNATURE_HEADER]!),
   };
 }
 
-/** One request and, once it is there, the time of its proven answer. */
-interface Exchange {
-  readonly call: Call;
-  readonly nonce: string;
-  readonly parts: { readonly method: string; readonly target: string };
-  /** Whose token the answer had, where that was good. */
-  answeredBy: string | undefined;
-  /** When the answer was signed, in seconds since 1970. */
-  answered: number;
+function proveBySession(
+  client: ProvingClient,
+  request: OutgoingRequest,
+  { headers: given, session }: Proving & { readonly session: ClientSession },
+): Proof | Promise<Proof> {
+  const { hash } = client.terms;
+  const digest = digestOf(request.body, hash);
+  return digest instanceof Promise
+    ? digest.then((each) => underSession(client, request, { given, session, digest: each }))
+    : underSession(client, request, { given, session, digest });
 }
 
-/** The right that the call is made under, who it came through, and what is handed on with it. */
-async function contextHeaders(options: ProveOptions, call: Call): Promise<Record<string, string>> {
-  const { identity, peer, delegate } = options;
-  const headers: Record<string, string> = {};
-  const callers = call.origin?.callers ?? [];
-  if (callers.length > MAX_CALLERS) throw new RpcError("failed_precondition", "Cannot call: the call goes in circles");
-  if (callers.length > 0) headers[CALLERS_HEADER] = writeCallers(callers);
-  const own = typeof options.capability === "function" ? await options.capability() : options.capability;
-  const held = own ?? handedOn(call);
-  const tool = call.method.path.slice(1);
-  if (held && Object.hasOwn(held.tools, tool)) {
-    const shown = own ?? await narrowed(options, held, tool);
-    headers["authorization"] = CAPABILITY_SCHEME + shown.chain.reveal();
-  }
-  const grant = delegate?.(call);
-  if (!grant) return headers;
-  if (!held) throw new RpcError("failed_precondition", "Cannot call: there is no right that could be handed on");
-  const handed = await attenuate(held, identity, { ...grant, holder: peer }, clock(options));
-  headers[DELEGATION_HEADER] = handed.chain.reveal();
-  return headers;
-}
-
-function handedOn({ origin }: Call): Capability | undefined {
-  return origin?.delegation ? readChain(secret(origin.delegation.reveal())) : undefined;
-}
-
-/** A right that is good for more than this call and this peer is made narrower before the peer sees it. */
-async function narrowed(options: ProveOptions, held: Capability, tool: string): Promise<Capability> {
-  const { identity, peer } = options;
-  const isNarrow = held.audience !== undefined && Object.keys(held.tools).length === 1;
-  if (isNarrow || held.depthLeft === 0) return held;
-  const audience = options.audience ?? peer;
-  const tools = { [tool]: held.tools[tool]! };
-  return await attenuate(held, identity, { holder: identity.id, tools, audience, lifetimeMs: 60_000 }, clock(options));
-}
-
-const clock = ({ now }: ProveOptions) => now ? { now } : {};
-
-/**
- * Checks an answer, before anything of it is decoded: signed for this very request, by the peer that was meant, which its
- * authority lets serve the service.
- *
- * @throws {RpcError} `unavailable`: an answer that is not proven is no answer, so that nobody on the way can make a client
- * believe in a refusal, wait, or give a server up.
- */
-async function verifyResponse(options: ProveOptions, exchange: Exchange, response: IncomingResponse): Promise<void> {
-  const { trust, peer, now = Date.now } = options;
-  const { call, nonce, parts } = exchange;
-  try {
-    const { status, headers, body } = response;
-    const answer = { status, request: parts, header: (name: string) => headers.get(name) };
-    const signature = readResponseSignature(answer, nonce);
-    assertInTime(signature, now());
-    const server = await trust.verify(headers.get(WIT_HEADER) ?? "");
-    exchange.answeredBy = server.id;
-    if (server.id !== peer) throw new AuthError("wrong_peer", "Cannot accept the answer: another identity proves it");
-    if (!server.serves.includes(call.method.service)) {
-      throw new AuthError("wrong_peer", "Cannot accept the answer: its identity may not serve the service");
-    }
-    await verifyMessageSignature(signature, server.key, valueOf(answer));
-    if (headers.get(CONTENT_DIGEST_HEADER) !== await contentDigest(body)) {
-      throw new AuthError("bad_digest", "Cannot accept the answer: its body is not what was signed");
-    }
-    exchange.answered = signature.created;
-  } catch (cause) {
-    recordRefused(options, exchange, cause);
-    throw new RpcError("unavailable", "Cannot trust the answer: the service that was called did not prove it", {
-      cause,
-    });
-  }
-}
-
-function recordRefused({ audit, peer }: ProveOptions, { call, answeredBy }: Exchange, cause: unknown): void {
-  const reason = cause instanceof AuthError ? cause.reason : "internal";
-  const { traceparent } = call.origin ?? {};
-  const fields = {
-    peer,
-    ...answeredBy === undefined ? {} : { answeredBy },
-    ...traceparent === undefined ? {} : { traceparent },
+function underSession(
+  client: ProvingClient,
+  request: OutgoingRequest,
+  { given, session, digest }: {
+    readonly given: Readonly<Record<string, string>>;
+    readonly session: ClientSession;
+    readonly digest: string | undefined;
+  },
+): Proof {
+  const { terms } = client;
+  const { method, url, body, call } = request;
+  const counter = session.next();
+  const headers: Record<string, string> = { ...given };
+  if (digest !== undefined) headers[CONTENT_DIGEST_HEADER] = digest;
+  if (session.right !== "" && headers["authorization"] === session.right) delete headers["authorization"];
+  const all: Readonly<Record<string, string>> = { ...request.headers, ...headers };
+  const parts = { method, target: url.slice(url.indexOf("/", 8)), header: (name: string) => all[name] };
+  const at = { id: session.id, counter, created: Math.floor(terms.now() / 1_000) };
+  const signed = signSessionRequest(parts, at, session.clientMac);
+  const exchange: Exchange = {
+    ...{ call, nonce: `${session.id}.${counter}`, parts, session, counter },
+    ...{ answeredBy: undefined, answered: 0 },
   };
-  try {
-    audit?.record({ event: "answer.refuse", reason, method: call.method.path.slice(1), fields });
-  } catch {
-    // The answer is refused all the same.
-  }
+  return {
+    headers: Object.assign(headers, signed),
+    verify: (response) => verifyAnswer(terms, exchange, response),
+    again() {
+      session.isOpen = false; // the server has forgotten it, or is another one with the same key
+      return attempt(client, request, { instead: { session, counter } });
+    },
+    ...body === undefined && following(client, session, signed[SIGNATURE_HEADER]),
+  };
+}
+
+/** What a stream or a connection needs beyond its head's proof. */
+function following(
+  { options, terms: { sessions, hash } }: ProvingClient,
+  { keys }: ClientSession,
+  signature: string,
+): Pick<Proof, "channel" | "headersFor"> {
+  return {
+    channel: sessionChannel({ keys, side: "client", signature, hash }),
+    async headersFor(call) {
+      if (!sessions.serves(call.method.service)) {
+        throw new RpcError("unavailable", "Cannot call: the server's identity may not serve the service");
+      }
+      return isBare(options, call) ? NO_HEADERS.headers : (await proven(() => callHeaders(options, call))).headers;
+    },
+  };
+}
+
+/** The digest of a body; none of one that follows, or that is empty. */
+function digestOf(body: string | Uint8Array | undefined, hash: HashProvider): undefined | string | Promise<string> {
+  if (body === undefined) return undefined;
+  return contentDigest(typeof body === "string" ? new TextEncoder().encode(body) : body, hash);
 }

@@ -17,7 +17,7 @@ export function refusalOf(error: unknown, believed: boolean): RpcError {
   }
   const [code, message] = PUBLIC[error.reason] ?? (believed ? FORBIDDEN : UNBELIEVED);
   error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
-  if (error.reason === "before_start") {
+  if (AGAIN.includes(error.reason)) {
     return new ProveAgainError(code, message, { cause: error, ageMs: Math.max(0, Math.floor(Number(error.cause))) });
   }
   return new RpcError(code, message, { cause: error });
@@ -29,12 +29,18 @@ export function reasonOf(error: unknown): string {
   return error instanceof RpcError ? error.code : "internal";
 }
 
+/** The reasons for which nothing was done, and another proof of the same call would do. */
+const AGAIN: readonly AuthReason[] = ["before_start", "unknown_session", "session_required"];
+
 const UNBELIEVED = ["unauthenticated", "Cannot authenticate the caller"] as const;
 const FORBIDDEN = ["permission_denied", "Cannot call this method"] as const;
 
 /** The reasons that have an answer of their own; the others are all the same to a caller. */
 const PUBLIC: Readonly<Partial<Record<AuthReason, readonly [RpcCode, string]>>> = {
   before_start: ["unavailable", "The server has just started, prove the call again"],
+  unknown_session: ["unavailable", "The server does not know the session, prove the call again"],
+  session_required: ["unavailable", "A stream is proven by a session, prove the call again"],
+  signature_required: ["failed_precondition", "The method wants each of its calls signed"],
   replay_full: ["unavailable", "The server cannot take more calls at the moment"],
   audit_full: ["unavailable", "The server cannot take more calls at the moment"],
   over_quota: ["resource_exhausted", "Too many calls of this caller are under way"],

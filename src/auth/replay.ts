@@ -24,6 +24,13 @@ export interface ReplayStore {
    */
   readonly sinceMs: number;
   /**
+   * Whether all instances behind one endpoint use it. Then calls under a session go through it too where they must not be
+   * made twice; without it an instance knows only what it has seen of a session itself.
+   *
+   * @default {false}
+   */
+  readonly shared?: boolean;
+  /**
    * Takes a nonce.
    *
    * @param used The nonce; its message was verified.

@@ -58,13 +58,43 @@ export const REQUEST_HEADERS = [
   "idempotency-key",
   "postern-callers",
   "postern-delegation",
+  "postern-session",
 ] as const;
 /** The header with the trace; a proxy may add one, which then counts for nothing. */
 export const TRACE_HEADER = "traceparent";
 /** The components that every response's signature covers. */
 export const RESPONSE_COMPONENTS = ['"@status"', '"@method";req', '"@request-target";req'] as const;
 /** The headers that a response's signature covers where the response has them. */
-export const RESPONSE_HEADERS = ["content-type", "content-digest", "workload-identity-token"] as const;
+export const RESPONSE_HEADERS = [
+  "content-type",
+  "content-digest",
+  "workload-identity-token",
+  "postern-session",
+  "postern-encryption-key",
+] as const;
+
+/** What the keys of a session are made for: sessions of another version have other keys. */
+export const SESSION_VERSION = "postern-session-v1";
+/** The tag that keeps a session's signatures apart from those of a key pair (RFC 9421, section 2.3). */
+export const SESSION_TAG = "postern-session";
+/** The label of a session's signatures; a recipient takes no other, because both sides are this toolkit. */
+export const SESSION_LABEL = "s";
+/** The header with which a client opens a session, and by which a server says that it is open. */
+export const SESSION_HEADER = "postern-session";
+/** The header with the server's X25519 key, by which clients make session keys with it. */
+export const ENCRYPTION_KEY_HEADER = "postern-encryption-key";
+/** The headers that a session's signature covers where the request has them, in this order and no other. */
+export const SESSION_HEADERS = [
+  "content-type",
+  "content-digest",
+  "authorization",
+  "connect-timeout-ms",
+  "idempotency-key",
+  "postern-callers",
+  "postern-delegation",
+] as const;
+/** The headers that a request under a session does not have: they were shown when it was opened. */
+export const NOT_IN_SESSION = ["workload-identity-token", "txn-token", "postern-session"] as const;
 
 /** The scheme of the `authorization` header that carries a capability's chain. */
 export const CAPABILITY_SCHEME = "AAT ";
@@ -90,4 +120,5 @@ export const CREDENTIAL_HEADERS = [
   "txn-token",
   CALLERS_HEADER,
   DELEGATION_HEADER,
+  SESSION_HEADER,
 ] as const;

@@ -1,4 +1,4 @@
-import type { EncryptionJwk } from "./record.ts";
+import type { EncryptionJwk } from "../auth/mod.ts";
 
 /** An instance whose record was verified: its authority lets it serve what it says it serves, and it said so itself. */
 export interface Instance {

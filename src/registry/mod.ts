@@ -40,7 +40,6 @@ export type {
 } from "./nats_like.ts";
 export { natsRegistry, type NatsRegistryOptions } from "./nats_registry.ts";
 export {
-  type EncryptionJwk,
   type InstanceDescription,
   instanceName,
   issueRecord,

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import {
   type CapabilityIssuer,
+  type EncryptionJwk,
   type Identity,
   parseSpiffeId,
   parseWorkloadId,
@@ -23,16 +24,6 @@ export const MAX_STATIC_S = 366 * 86_400;
 export const TOOLKIT = "postern/0.1.0";
 /** The namespace of registries that are not divided. */
 export const DEFAULT_NAMESPACE = "default";
-
-/** An X25519 key to encrypt for an instance, as a JWK (RFC 8037, section 2). */
-export interface EncryptionJwk {
-  /** Always `OKP`. */
-  readonly kty: "OKP";
-  /** Always `X25519`. */
-  readonly crv: "X25519";
-  /** The key's 32 bytes in base64url. */
-  readonly x: string;
-}
 
 /** What a record says of an instance. */
 export interface InstanceDescription {

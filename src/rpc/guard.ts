@@ -75,7 +75,7 @@ export interface Admission {
    */
   decide?(message: unknown): void | Promise<void>;
   /** Checks the raw body before it is decoded, where `admit` did not; MUST throw an {@linkcode RpcError} to refuse it. */
-  checkBody?(body: Uint8Array): void;
+  checkBody?(body: Uint8Array): void | Promise<void>;
   /** Proves the response. */
   readonly seal?: Seal;
   /** Proves what follows the heads of a stream or a connection, each way. */

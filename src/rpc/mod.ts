@@ -21,6 +21,7 @@
  */
 export type { Audit, AuditEvent } from "./audit_event.ts";
 export { type Call, type Middleware, type Origin, type Reply, type Transport, wrap } from "./call.ts";
+export { type Channel, PROOF_BYTES } from "./channel.ts";
 export { type CallOptions, type Client, type ClientMethod, type ClientOptions, createClient } from "./client.ts";
 export type { Caller, Context, Right } from "./context.ts";
 export {
@@ -39,10 +40,19 @@ export {
 } from "./contract.ts";
 export { contractDigest } from "./contract_digest.ts";
 export { fetchTransport, type FetchTransportOptions } from "./fetch_transport.ts";
-export { type Admission, type Guard, type Incoming, type OutgoingResponse, publicOnly, type Seal } from "./guard.ts";
+export {
+  type Admission,
+  type Guard,
+  type Incoming,
+  type OutgoingResponse,
+  publicOnly,
+  type RequestHead,
+  type Seal,
+} from "./guard.ts";
 export { type Handler, type Handlers, implement, type Implementation } from "./implement.ts";
 export { defaultServerLimits, type ServerLimits } from "./limits.ts";
 export { type Log, type LogEntry, logToConsole } from "./log.ts";
+export type { Pipe, PipeUser, Upgrade } from "./pipe.ts";
 export { PEER_CERTIFICATE, type PeerCertificate, type PeerInfo } from "./peer.ts";
 export { anonymous, type IncomingResponse, type OutgoingRequest, type Proof, type Prover } from "./prover.ts";
 export { NotSentError, ProveAgainError, type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";

@@ -1,0 +1,165 @@
+import { RpcError } from "../rpc/mod.ts";
+import { AuthError } from "./auth_error.ts";
+import { assertRightNotRevoked } from "./caller_right.ts";
+import type { VerifiedChain } from "./capability_chain.ts";
+import { type CounterWindow, counterWindow } from "./counter_window.ts";
+import type { Gate } from "./gate.ts";
+import type { Rule } from "./policy.ts";
+import type { ReadRequestSignature, RequestParts } from "./request_signature.ts";
+import { acceptSessionKeys, type SessionKeys, type SessionTerms } from "./session_keys.ts";
+import { type TextMac, textMac } from "./session_signature.ts";
+import { SESSION_HEADER, WIT_HEADER } from "./wire.ts";
+import type { Workload } from "./wit.ts";
+
+/** A session as its server has it: who opened it and with which right, and the keys that both have. */
+export interface ServerSession {
+  /** Its id: the encapsulated key. */
+  readonly id: string;
+  readonly caller: Workload;
+  /** The right that all of its calls are made under. */
+  readonly right: VerifiedChain | undefined;
+  /** What it was opened with, to tell whether somebody opens the same one again. */
+  readonly opening: string;
+  readonly keys: SessionKeys;
+  readonly clientMac: TextMac;
+  readonly serverMac: TextMac;
+  readonly window: CounterWindow;
+  /** Until when requests may come under it, in milliseconds since 1970. */
+  readonly endsAtMs: number;
+  /** When the first of the tokens that it was opened with ends, in milliseconds since 1970. */
+  readonly credentialsEndAtMs: number;
+  /** Which state of trust it was opened in: in another, its tokens may be revoked. */
+  readonly revision: number;
+  /** The rules that match each method: they depend on nothing that changes within a session. */
+  readonly rules: Map<string, readonly Rule[]>;
+}
+
+/** The sessions that a server knows. */
+export interface ServerSessions {
+  /** A session that requests may come under; undefined where it is not known, or not any more. */
+  get(id: string): ServerSession | undefined;
+  /** Whether one more fits. */
+  hasRoom(callerId: string): boolean;
+  set(session: ServerSession): void;
+}
+
+/**
+ * The sessions of one server, in memory: any other that has its keys can have the same ones.
+ *
+ * @param now The clock, in milliseconds since 1970.
+ */
+export function serverSessions(now: () => number): ServerSessions {
+  const sessions = new Map<string, ServerSession>();
+  const counts = new Map<string, number>();
+  const forget = ({ id, caller }: ServerSession) => {
+    if (!sessions.delete(id)) return;
+    const left = counts.get(caller.id)! - 1;
+    if (left === 0) counts.delete(caller.id);
+    else counts.set(caller.id, left);
+  };
+  return {
+    get(id) {
+      const session = sessions.get(id);
+      if (!session || session.endsAtMs > now()) return session;
+      forget(session);
+      return undefined;
+    },
+    hasRoom(callerId) {
+      const isFull = () => sessions.size >= MAX_SESSIONS || (counts.get(callerId) ?? 0) >= MAX_SESSIONS_PER_CALLER;
+      if (isFull()) { for (const session of [...sessions.values()]) if (session.endsAtMs <= now()) forget(session); }
+      return !isFull();
+    },
+    set(session) {
+      const before = sessions.get(session.id);
+      if (!before) counts.set(session.caller.id, (counts.get(session.caller.id) ?? 0) + 1);
+      sessions.set(session.id, session);
+    },
+  };
+}
+
+/** A signed request that opens a session. */
+export interface OpeningRequest {
+  readonly parts: RequestParts;
+  readonly signature: ReadRequestSignature;
+  readonly caller: Workload;
+  readonly right: VerifiedChain | undefined;
+}
+
+/**
+ * Opens the session that a signed and verified request asks for.
+ *
+ * Opened again, by the same caller with the same tokens, it is the same session: its window only moves on, to where the
+ * caller says that it goes on from.
+ *
+ * @returns The session; undefined where the request asks for none, or where there is no room for it.
+ * @throws {AuthError} `malformed_session`, `malformed_key`; `replayed` where the call was made before under the session.
+ */
+export async function openSession(gate: Gate, request: OpeningRequest): Promise<ServerSession | undefined> {
+  const { parts, signature, caller, right } = request;
+  const header = parts.header(SESSION_HEADER);
+  if (header == null) return undefined;
+  const [, id, clientKey, from, instead] = OPENING.exec(header) ?? [];
+  if (id === undefined) throw new AuthError("malformed_session", "Cannot open the session: its opening is malformed");
+  const credentialsEndAtMs = Math.min(caller.expiresAtMs, right?.expiresAtMs ?? Infinity);
+  if (instead !== undefined) {
+    const nonce = `${id}.${instead}`;
+    await gate.replay.take({ signer: caller.id, nonce, expiresAtMs: gate.now() + MAX_REQUEST_MS });
+  }
+  const terms: SessionTerms = {
+    client: caller,
+    server: { id: gate.identity.id, thumbprint: gate.identity.key.thumbprint },
+    audience: signature.audience,
+    token: parts.header(WIT_HEADER)!,
+    right: parts.header("authorization") ?? "",
+  };
+  const opening = JSON.stringify([terms.token, terms.right, terms.audience, clientKey]);
+  const known = gate.sessions.get(id);
+  if (known && known.opening !== opening) return undefined; // one that somebody else has opened is not touched
+  const keys = known?.keys ??
+    await acceptSessionKeys(await gate.identity.encryptionKey(), { id, clientKey: clientKey! }, terms);
+  const present = gate.sessions.get(id); // two requests may open it at once
+  if (present && present.opening !== opening) return undefined;
+  if (!present && !gate.sessions.hasRoom(caller.id)) return undefined;
+  const window = present?.window ?? counterWindow(Number(from));
+  window.raise(Number(from));
+  const session: ServerSession = {
+    ...{ id, caller, right, opening, keys, window, credentialsEndAtMs },
+    clientMac: present?.clientMac ?? textMac(gate.hash, keys.client),
+    serverMac: present?.serverMac ?? textMac(gate.hash, keys.server),
+    endsAtMs: present?.endsAtMs ?? Math.min(gate.now() + SESSION_MS, credentialsEndAtMs),
+    revision: gate.trust.revision,
+    rules: new Map(),
+  };
+  gate.sessions.set(session);
+  return session;
+}
+
+/**
+ * Refuses what goes on under a session whose tokens have ended or were revoked since.
+ *
+ * @throws {RpcError} `unauthenticated`.
+ */
+export function assertSessionHolds(gate: Gate, session: ServerSession): void {
+  const { trust, now } = gate;
+  const { caller, right, revision, credentialsEndAtMs } = session;
+  if (credentialsEndAtMs <= now()) throw new RpcError("unauthenticated", "What the stream was opened with has ended");
+  if (revision === trust.revision) return;
+  try {
+    const { id, thumbprint, tokenId, trustDomain } = caller;
+    trust.assertNotRevoked(trustDomain, { id, key: thumbprint, tokens: [tokenId] });
+    if (right) assertRightNotRevoked(gate, right);
+  } catch (cause) {
+    throw new RpcError("unauthenticated", "What the stream was opened with was revoked", { cause });
+  }
+}
+
+/** The longest that a session is used for requests, in milliseconds. */
+export const SESSION_MS = 600_000;
+/** For how long a request can be in time, in milliseconds: so long its counter is remembered. */
+const MAX_REQUEST_MS = 60_000;
+const MAX_SESSIONS = 8_192;
+const MAX_SESSIONS_PER_CALLER = 64;
+
+/** The encapsulated key, the client's key, where its counters begin, and which of them this request is in place of. */
+const OPENING =
+  /^enc="([A-Za-z0-9_-]{43})", key="([A-Za-z0-9_-]{43})", from=([1-9]\d{0,9})(?:, instead=([1-9]\d{0,9}))?$/;

@@ -182,8 +182,8 @@ async function proveBySignature(
   return {
     headers: { ...headers, ...signed },
     verify: (response) => verifyAnswer(terms, exchange, response),
-    // The server's own clock says what is late enough for it.
-    again: () => attempt(client, request, { notBefore: exchange.answered + 1 }),
+    // The server's own clock says what is late enough for it; after an introduction nothing has to be later.
+    again: () => attempt(client, request, isIntroduction ? {} : { notBefore: exchange.answered + 1 }),
     ...isIntroduction && { isIntroduction },
     ...body === undefined && session && following(client, session, signed[SIGNATURE_HEADER]!),
   };

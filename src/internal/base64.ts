@@ -18,7 +18,8 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
 }
 
 /** Encodes bytes as base64, with padding. */
-export function toBase64(bytes: Uint8Array): string {
+export function toBase64(bytes: Uint8Array & { toBase64?(): string }): string {
+  if (bytes.toBase64) return bytes.toBase64(); // Node has it from version 25 on
   if (bytes.length <= CHUNK) return btoa(String.fromCharCode(...bytes));
   let binary = "";
   for (let i = 0; i < bytes.length; i += CHUNK) binary += String.fromCharCode(...bytes.subarray(i, i + CHUNK));

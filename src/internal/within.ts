@@ -6,7 +6,7 @@
  * when those turns are over.
  *
  * @param promise What is waited for; when the time is up it goes on by itself, its outcome unobserved.
- * @param remainingMs How long to wait; asked only when a timer is needed.
+ * @param remainingMs How long to wait, perhaps for ever; asked only when a timer is needed.
  * @param expire Makes the error when the time is up.
  * @returns What the promise gives.
  */
@@ -22,7 +22,7 @@ export async function within<Value>(
   if (outcome) throw outcome.error;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(expire()), Math.max(0, remainingMs()));
+    timer = setTimeout(() => reject(expire()), Math.min(Math.max(0, remainingMs()), MAX_TIMER));
   });
   try {
     return await Promise.race([promise, timeout]);
@@ -33,3 +33,6 @@ export async function within<Value>(
 
 /** Enough for a body that is there already (2 turns on Deno) and for a few nested async functions. */
 const FREE_TURNS = 8;
+
+/** The longest a timer runs, in milliseconds; runtimes turn longer ones into none at all. */
+export const MAX_TIMER = 2 ** 31 - 1;

@@ -1,4 +1,5 @@
 import type { HashProvider } from "../internal/hash.ts";
+import type { EncryptionJwk } from "./encryption_key.ts";
 import type { Identity } from "./identity.ts";
 import { openSessionKeys, type SessionKeys, type SessionParty } from "./session_keys.ts";
 import { type TextMac, textMac } from "./session_signature.ts";
@@ -56,6 +57,15 @@ export interface ClientSessionsOptions {
   readonly hash: HashProvider;
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number;
+  readonly server: KnownServer | undefined;
+}
+
+/** A server of which a client knows enough to open a session with it. */
+export interface KnownServer {
+  /** Its encryption key. */
+  readonly encryptionKey: EncryptionJwk;
+  /** Who it is. */
+  readonly workload: Pick<Workload, "id" | "thumbprint" | "serves" | "expiresAtMs">;
 }
 
 /** The sessions of one client with one server. */
@@ -63,7 +73,7 @@ export function clientSessions(options: ClientSessionsOptions): ClientSessions {
   const { trust, now } = options;
   const sessions = new Map<string, ClientSession>();
   const making = new Map<string, Promise<ClientSession | undefined>>();
-  let server: Server | undefined;
+  let server = options.server && serverOf(options.server.encryptionKey.x, options.server.workload);
   let revision = trust.revision;
   const forgetRevoked = () => {
     if (revision === trust.revision) return;
@@ -74,6 +84,7 @@ export function clientSessions(options: ClientSessionsOptions): ClientSessions {
   const make = async (right: string, rightEndsAtMs: number) => {
     const known = server!;
     const session = await makeSession(options, known, { right, rightEndsAtMs });
+    if (!session) return undefined; // what it would be opened with is about to end
     const isPresent = server?.encryptionKey === known.encryptionKey && server.thumbprint === known.thumbprint;
     if (!isPresent) return undefined; // another server has answered in the meantime
     if (sessions.size >= MAX_SESSIONS) sessions.delete(sessions.keys().next().value!);
@@ -81,10 +92,10 @@ export function clientSessions(options: ClientSessionsOptions): ClientSessions {
     return session;
   };
   return {
-    learn(encryptionKey, { id, thumbprint, serves, expiresAtMs }) {
+    learn(encryptionKey, workload) {
       forgetRevoked();
-      const isSame = server?.encryptionKey === encryptionKey && server.thumbprint === thumbprint;
-      server = { id, encryptionKey, thumbprint, serves, expiresAtMs };
+      const isSame = server?.encryptionKey === encryptionKey && server.thumbprint === workload.thumbprint;
+      server = serverOf(encryptionKey, workload);
       if (!isSame) sessions.clear();
     },
     serves: (service) => server?.serves.includes(service) ?? false,
@@ -105,25 +116,30 @@ interface Server extends SessionParty, Pick<Workload, "serves" | "expiresAtMs"> 
   readonly encryptionKey: string;
 }
 
+const serverOf = (encryptionKey: string, workload: KnownServer["workload"]): Server => {
+  const { id, thumbprint, serves, expiresAtMs } = workload;
+  return { id, encryptionKey, thumbprint, serves, expiresAtMs };
+};
+
 async function makeSession(
   { identity, audience, hash, now }: ClientSessionsOptions,
   server: Server,
   { right, rightEndsAtMs }: { readonly right: string; readonly rightEndsAtMs: number },
-): Promise<ClientSession> {
+): Promise<ClientSession | undefined> {
   const [credential, own] = [await identity.credential(), await identity.encryptionKey()];
   const token = credential.token.reveal();
   const client = { id: identity.id, thumbprint: identity.key.thumbprint };
+  const endsAtMs = Math.min(credential.expiresAtMs, rightEndsAtMs, server.expiresAtMs) - MARGIN_MS;
+  if (endsAtMs <= now()) return undefined;
   const { id, keys } = await openSessionKeys(own, server.encryptionKey, { client, server, audience, token, right });
+  const clientMac = textMac(hash, keys.client);
   let counter = 0;
   let claimedUntilMs = 0;
   return {
     ...{ id, keys, right, token, isOpen: false },
-    clientMac: textMac(hash, keys.client),
+    clientMac,
     serverMac: textMac(hash, keys.server),
-    usableUntilMs: Math.min(
-      now() + USABLE_MS,
-      Math.min(credential.expiresAtMs, rightEndsAtMs, server.expiresAtMs) - MARGIN_MS,
-    ),
+    usableUntilMs: Math.min(now() + USABLE_MS, endsAtMs),
     claim() {
       if (now() < claimedUntilMs) return false;
       claimedUntilMs = now() + CLAIM_MS;
@@ -132,7 +148,8 @@ async function makeSession(
     next: () => ++counter,
     opening(instead) {
       const given = instead === undefined ? "" : `, instead=${instead}`;
-      return `enc="${id}", key="${own.jwk.x}", from=${counter + 1}${given}`;
+      const text = `enc="${id}", key="${own.jwk.x}", from=${counter + 1}${given}`;
+      return `${text}, mac="${clientMac(text)}"`; // so that the server sees whether it has the same keys
     },
   };
 }

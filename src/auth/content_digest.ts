@@ -1,5 +1,6 @@
+import { sha256 } from "@noble/hashes/sha2.js";
 import { toBase64 } from "../internal/base64.ts";
-import { type HashProvider, nobleHash } from "../internal/hash.ts";
+import type { HashProvider } from "../internal/hash.ts";
 
 /**
  * The digest of a body, as its header has it.
@@ -8,10 +9,12 @@ import { type HashProvider, nobleHash } from "../internal/hash.ts";
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9530#section-2}
  */
-export function contentDigest(body: Uint8Array, hash: HashProvider = nobleHash): string | Promise<string> {
+export function contentDigest(body: Uint8Array, hash: Pick<HashProvider, "sha256"> = NOBLE): string | Promise<string> {
   if (body.length <= MAX_SYNCHRONOUS) return header(hash.sha256(body));
   return crypto.subtle.digest("SHA-256", body as BufferSource).then((digest) => header(new Uint8Array(digest)));
 }
+
+const NOBLE = { sha256 };
 
 const header = (hash: Uint8Array) => `sha-256=:${toBase64(hash)}:`;
 

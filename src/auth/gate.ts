@@ -1,4 +1,5 @@
 import { type HashProvider, nobleHash } from "../internal/hash.ts";
+import { textEncoder } from "../internal/text_encoder.ts";
 import type { Audit } from "../rpc/mod.ts";
 import { chainVerifier, type VerifiedChain } from "./capability_chain.ts";
 import type { Identity } from "./identity.ts";
@@ -70,6 +71,8 @@ export interface Gate
   calls: readonly string[];
   /** Whether one more request that nobody proved may cost the server a signature. */
   readonly takeSignedRefusal: () => boolean;
+  /** Encodes a text; the bytes are good until it is called again. */
+  readonly encodeText: (text: string) => Uint8Array;
 }
 
 /**
@@ -79,7 +82,7 @@ export interface Gate
  * @throws {RangeError} The limit is no whole number.
  */
 export function gateOf(options: ProtectOptions): Gate {
-  const { identity, trust, policy, audiences = [], mountedAt = "", now = Date.now, audit, hash = nobleHash } =
+  const { identity, trust, policy, audiences = [], mountedAt = "", now = Date.now, audit, hash = nobleHash() } =
     options ??
       {};
   for (const [name, part] of Object.entries({ identity, trust, policy })) {
@@ -109,6 +112,7 @@ export function gateOf(options: ProtectOptions): Gate {
     sessions: serverSessions(now),
     calls: [],
     takeSignedRefusal: perSecond(SIGNED_REFUSALS, now),
+    encodeText: textEncoder(),
   };
 }
 

@@ -82,6 +82,7 @@ export {
   wildcard,
 } from "./constraint_builders.ts";
 export { ConstraintError } from "./constraint_error.ts";
+export type { KnownServer } from "./client_session.ts";
 export { delegating, type Delegation } from "./delegating.ts";
 export {
   type EncryptionJwk,

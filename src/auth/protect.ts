@@ -1,4 +1,4 @@
-import { type Admission, type Guard, type Incoming, RpcError, type Seal } from "../rpc/mod.ts";
+import { type Admission, type Guard, type Incoming, RpcError, type Seal, type Service } from "../rpc/mod.ts";
 import { admitConnection, admitted, channelFor, partsOf, sealBySignature, type Sealing } from "./admission.ts";
 import { AuthError } from "./auth_error.ts";
 import { readOrigin } from "./call_context.ts";
@@ -55,7 +55,7 @@ import type { Workload } from "./wit.ts";
 export function protect(options: ProtectOptions): Guard {
   const gate = gateOf(options);
   return {
-    start(services) {
+    start(services, tell) {
       gate.policy.start(services, gate.trust.trustDomains);
       const foreign = services.map(({ name }) => name).filter((name) => !gate.identity.serves.includes(name));
       if (foreign.length > 0) {
@@ -63,6 +63,7 @@ export function protect(options: ProtectOptions): Guard {
           `Cannot serve "${foreign.join('", "')}": the identity "${gate.identity.id}" may not serve it`,
         );
       }
+      if (isOneOfMany() && !gate.replay.shared && services.some(hasUnrepeatable)) tell(REPLAY_NOTICE);
       gate.calls = services.flatMap(({ methods }) => Object.values(methods).map(({ path }) => path.slice(1)));
       return gate.identity.keepFresh();
     },
@@ -80,6 +81,17 @@ export function protect(options: ProtectOptions): Guard {
     },
   };
 }
+
+/** Whether the runtime is known to run several isolates behind one endpoint, which see nothing of each other's memory. */
+function isOneOfMany(): boolean {
+  return globalThis.navigator?.userAgent === "Cloudflare-Workers";
+}
+
+const hasUnrepeatable = ({ methods }: Service) =>
+  Object.values(methods).some(({ options }) => !options.safe && !options.idempotent);
+
+const REPLAY_NOTICE = "Isolates that share this endpoint need a shared replay store: without one, somebody between a " +
+  "caller and them can have a call run once in each";
 
 /**
  * The checks, in their order: what is cheap and needs no trust first, nothing is used before it was verified, and the

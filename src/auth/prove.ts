@@ -3,7 +3,7 @@ import { type Audit, type Call, type OutgoingRequest, type Proof, type Prover, R
 import { type AnswerTerms, type Exchange, verifyAnswer } from "./answer.ts";
 import { AuthError, type AuthReason } from "./auth_error.ts";
 import type { Capability, Grant } from "./capability.ts";
-import { type ClientSession, clientSessions } from "./client_session.ts";
+import { type ClientSession, clientSessions, type KnownServer } from "./client_session.ts";
 import { contentDigest } from "./content_digest.ts";
 import { assertAudience } from "./gate.ts";
 import type { Identity } from "./identity.ts";
@@ -41,6 +41,13 @@ export interface ProveOptions {
   readonly delegate?: (call: Call) => Omit<Grant, "holder"> | undefined;
   /** Where refused answers are recorded. @default {nowhere} */
   readonly audit?: Audit;
+  /**
+   * What the client knows of the server it means to reach: its encryption key and who signed for it, as a verified record
+   * says. Then already the first call opens a session.
+   *
+   * @default {what the server's first answer says}
+   */
+  readonly server?: KnownServer;
   /**
    * What hashes the messages of sessions: `nativeHash` of a runtime's subpath, where that is faster.
    *
@@ -83,9 +90,9 @@ export function prove(options: ProveOptions): Prover {
     if (!part) throw new TypeError(`Cannot prove calls without "${name}"`);
   }
   parseWorkloadId(peer);
-  const { audience = peer, now = Date.now, hash = nobleHash, audit } = options;
+  const { audience = peer, now = Date.now, hash = nobleHash(), audit } = options;
   assertAudience(audience);
-  const sessions = clientSessions({ identity, trust, audience, hash, now });
+  const sessions = clientSessions({ identity, trust, audience, hash, now, server: options.server });
   const client: ProvingClient = { options, audience, terms: { trust, peer, sessions, hash, audit, now } };
   return { prove: (request) => attempt(client, request, {}) };
 }

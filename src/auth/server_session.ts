@@ -7,7 +7,7 @@ import type { Gate } from "./gate.ts";
 import type { Rule } from "./policy.ts";
 import type { ReadRequestSignature, RequestParts } from "./request_signature.ts";
 import { acceptSessionKeys, type SessionKeys, type SessionTerms } from "./session_keys.ts";
-import { type TextMac, textMac } from "./session_signature.ts";
+import { isSameText, type TextMac, textMac } from "./session_signature.ts";
 import { SESSION_HEADER, WIT_HEADER } from "./wire.ts";
 import type { Workload } from "./wit.ts";
 
@@ -98,7 +98,7 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   const { parts, signature, caller, right } = request;
   const header = parts.header(SESSION_HEADER);
   if (header == null) return undefined;
-  const [, id, clientKey, from, instead] = OPENING.exec(header) ?? [];
+  const [, text, id, clientKey, from, instead, mac] = OPENING.exec(header) ?? [];
   if (id === undefined) throw new AuthError("malformed_session", "Cannot open the session: its opening is malformed");
   const credentialsEndAtMs = Math.min(caller.expiresAtMs, right?.expiresAtMs ?? Infinity);
   if (instead !== undefined) {
@@ -117,6 +117,8 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   if (known && known.opening !== opening) return undefined; // one that somebody else has opened is not touched
   const keys = known?.keys ??
     await acceptSessionKeys(await gate.identity.encryptionKey(), { id, clientKey: clientKey! }, terms);
+  const clientMac = known?.clientMac ?? textMac(gate.hash, keys.client);
+  if (!isSameText(clientMac(text!), mac!)) return undefined; // the client means another key of this server, an old one say
   const present = gate.sessions.get(id); // two requests may open it at once
   if (present && present.opening !== opening) return undefined;
   if (!present && !gate.sessions.hasRoom(caller.id)) return undefined;
@@ -124,7 +126,7 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   window.raise(Number(from));
   const session: ServerSession = {
     ...{ id, caller, right, opening, keys, window, credentialsEndAtMs },
-    clientMac: present?.clientMac ?? textMac(gate.hash, keys.client),
+    clientMac: present?.clientMac ?? clientMac,
     serverMac: present?.serverMac ?? textMac(gate.hash, keys.server),
     endsAtMs: present?.endsAtMs ?? Math.min(gate.now() + SESSION_MS, credentialsEndAtMs),
     revision: gate.trust.revision,
@@ -160,6 +162,9 @@ const MAX_REQUEST_MS = 60_000;
 const MAX_SESSIONS = 8_192;
 const MAX_SESSIONS_PER_CALLER = 64;
 
-/** The encapsulated key, the client's key, where its counters begin, and which of them this request is in place of. */
+/**
+ * The encapsulated key, the client's key, where its counters begin, which of them this request is in place of, and a MAC
+ * over these under the session's key.
+ */
 const OPENING =
-  /^enc="([A-Za-z0-9_-]{43})", key="([A-Za-z0-9_-]{43})", from=([1-9]\d{0,9})(?:, instead=([1-9]\d{0,9}))?$/;
+  /^(enc="([\w-]{43})", key="([\w-]{43})", from=([1-9]\d{0,9})(?:, instead=([1-9]\d{0,9}))?), mac="([\w+/]{43}=)"$/;

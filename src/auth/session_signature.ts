@@ -1,5 +1,6 @@
 import { toBase64 } from "../internal/base64.ts";
 import type { HashProvider } from "../internal/hash.ts";
+import { textEncoder } from "../internal/text_encoder.ts";
 import { AuthError } from "./auth_error.ts";
 import type { RequestParts } from "./request_signature.ts";
 import {
@@ -18,12 +19,8 @@ export type TextMac = (text: string) => string;
 /** Prepares MACs over texts with a key. */
 export function textMac(hash: HashProvider, key: Uint8Array): TextMac {
   const mac = hash.hmac(key);
-  const encoder = new TextEncoder();
-  const scratch = new Uint8Array(1_024);
-  return (text) => {
-    if (3 * text.length > scratch.length) return toBase64(mac(encoder.encode(text)));
-    return toBase64(mac(scratch.subarray(0, encoder.encodeInto(text, scratch).written)));
-  };
+  const encode = textEncoder();
+  return (text) => toBase64(mac(encode(text)));
 }
 
 /** On which terms a request is proven under a session. */

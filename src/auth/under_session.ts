@@ -128,9 +128,9 @@ function assertFresh({ created }: ReadSessionSignature, nowMs: number): void {
 }
 
 /** Proves answers to a request under its session, under the key of the other direction. */
-function sealUnderSession({ hash }: Gate, { serverMac }: ServerSession, counter: number): Seal {
+function sealUnderSession({ hash, encodeText }: Gate, { serverMac }: ServerSession, counter: number): Seal {
   return ({ status, contentType, body }) => {
-    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    const bytes = typeof body === "string" ? encodeText(body) : body;
     const prove = (digest: string | undefined) => ({
       ...digest !== undefined && { [CONTENT_DIGEST_HEADER]: digest },
       [SIGNATURE_INPUT_HEADER]: sessionResponseInput({ digest, counter }),

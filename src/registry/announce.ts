@@ -69,10 +69,11 @@ export async function announce(
   assertDuration("leaseMs", leaseMs, 3_000, 300_000);
   assertDuration("settleMs", settleMs, 0, 600_000);
   const services = await servicesOf(server.services, identity);
+  const encryptionKey = about.encryptionKey ?? (await identity.encryptionKey()).jwk;
   let instance = about.instance ?? newInstanceId();
   let sequence = 0;
   const register = async (draining: boolean, maxMs = REGISTER_MS) => {
-    const description = { ...about, services, instance, draining };
+    const description = { ...about, encryptionKey, services, instance, draining };
     // By the clock, so that an instance that starts again under its old id goes on from what is known of it.
     sequence = Math.max(sequence + 1, Math.floor(now()));
     const terms = { sequence, lifetimeMs: leaseMs, nowMs: now() };

@@ -1,4 +1,4 @@
-import type { EncryptionJwk } from "../auth/mod.ts";
+import type { EncryptionJwk, Workload } from "../auth/mod.ts";
 
 /** An instance whose record was verified: its authority lets it serve what it says it serves, and it said so itself. */
 export interface Instance {
@@ -26,6 +26,8 @@ export interface Instance {
   readonly draining: boolean;
   /** The key to encrypt for it; undefined where it has none. */
   readonly encryptionKey: EncryptionJwk | undefined;
+  /** The workload that signed the record; undefined where the authority did. */
+  readonly signer: Workload | undefined;
   /** Which of the instance's records this is; the next one's is greater. */
   readonly sequence: number;
   /** When the record ends, in milliseconds since 1970. */

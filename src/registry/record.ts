@@ -48,7 +48,7 @@ export interface InstanceDescription {
   readonly weight?: number;
   /** Whether it is about to end, and wants no new calls. @default {false} */
   readonly draining?: boolean;
-  /** The key to encrypt for it. @default {none} */
+  /** The key to make sessions with it by, and to encrypt for it. @default {`announce`: its identity's; else none} */
   readonly encryptionKey?: EncryptionJwk;
   /** The registry's namespace; a record of another one is refused. @default {"default"} */
   readonly namespace?: string;

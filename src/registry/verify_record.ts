@@ -1,4 +1,12 @@
-import { AuthError, KEY_USES, parseSpiffeId, parseWorkloadId, type Trust, verifyJws } from "../auth/mod.ts";
+import {
+  AuthError,
+  KEY_USES,
+  parseSpiffeId,
+  parseWorkloadId,
+  type Trust,
+  verifyJws,
+  type Workload,
+} from "../auth/mod.ts";
 import type { EndpointPolicy } from "./endpoint_policy.ts";
 import type { Instance } from "./instance.ts";
 import {
@@ -51,18 +59,17 @@ export async function verifyRecord(
   assertInTime(claims, nowMs);
   for (const endpoint of claims.endpoints) expected.endpoints(endpoint, trustDomain);
   const { trust } = expected;
-  const untilMs = claims.wit === undefined
-    ? await verifyIssued(unverified, trustDomain, trust)
-    : await verifyOwn(unverified, claims.wit, trust);
-  return instanceOf(claims, untilMs);
+  if (claims.wit === undefined) return instanceOf(claims, await verifyIssued(unverified, trustDomain, trust));
+  const signer = await verifyOwn(unverified, claims.wit, trust);
+  return instanceOf(claims, Math.min(claims.exp * 1_000, signer.expiresAtMs), signer);
 }
 
 /**
  * The instance signed for itself: with the key of an identity that may serve what the record names.
  *
- * @returns Until when it holds: neither the record outlives the identity nor the other way round.
+ * @returns Who it is; neither the record outlives the identity nor the other way round.
  */
-async function verifyOwn({ jws, claims }: UnverifiedRecord, wit: string, trust: Trust): Promise<number> {
+async function verifyOwn({ jws, claims }: UnverifiedRecord, wit: string, trust: Trust): Promise<Workload> {
   if (claims.iss !== claims.sub || jws.kid !== undefined) throw refused("malformed_record", "it has two issuers");
   const workload = await trust.verify(wit);
   if (workload.id !== claims.sub) {
@@ -74,7 +81,7 @@ async function verifyOwn({ jws, claims }: UnverifiedRecord, wit: string, trust: 
   const region = Object.hasOwn(workload.attributes, "region") ? workload.attributes["region"] : claims.region;
   if (region !== claims.region) throw refused("wrong_region", "its authority says that it is in another region");
   await verifyJws(jws, workload.key);
-  return Math.min(claims.exp * 1_000, workload.expiresAtMs);
+  return workload;
 }
 
 /** The authority of its trust domain signed for it. */
@@ -102,7 +109,7 @@ const SKEW_MS = 10_000;
 const refused = (reason: RegistryError["reason"], why: string) =>
   new RegistryError(reason, `Cannot accept the record: ${why}`);
 
-function instanceOf(claims: RecordClaims, expiresAtMs: number): Instance {
+function instanceOf(claims: RecordClaims, expiresAtMs: number, signer?: Workload): Instance {
   const { sub, jti, region, enc, version, toolkit, weight, draining } = claims;
   const name = instanceName(sub, jti);
   return Object.freeze({
@@ -118,6 +125,7 @@ function instanceOf(claims: RecordClaims, expiresAtMs: number): Instance {
     weight,
     draining,
     encryptionKey: enc && Object.freeze(enc),
+    signer,
     sequence: claims.seq,
     expiresAtMs,
   });

@@ -99,10 +99,12 @@ export interface Guard {
   /**
    * Checks the guard's own rules against what the server serves, once, before the first call.
    *
+   * @param services What the server serves.
+   * @param tell Puts something that whoever runs the server should know into its log.
    * @returns What ends with the server.
    * @throws {TypeError} A rule names a service or a method that the server does not have.
    */
-  start(services: readonly Service[]): Disposable | void;
+  start(services: readonly Service[], tell: (event: string) => void): Disposable | void;
   /**
    * Admits or refuses one call.
    *

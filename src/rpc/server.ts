@@ -1,16 +1,18 @@
 import { type Codec, json } from "../codec/mod.ts";
 import { type Call, type Middleware, type Transport, wrap } from "./call.ts";
-import { unaryMediaType } from "./connect_protocol.ts";
+import { streamMediaType, unaryMediaType } from "./connect_protocol.ts";
 import type { CallContext } from "./context.ts";
-import type { Method, Service } from "./contract.ts";
+import { isStreaming, type Method, type Service } from "./contract.ts";
 import type { Guard } from "./guard.ts";
 import { httpHandler } from "./http_handler.ts";
 import type { Implementation } from "./implement.ts";
 import type { PeerInfo } from "./peer.ts";
+import type { Upgrade } from "./pipe.ts";
 import { inProcess } from "./in_process.ts";
 import { assertLimit, type ServerLimits, serverLimits } from "./limits.ts";
-import { type Log, logToConsole } from "./log.ts";
-import { type Endpoint, type ServerCore, traffic } from "./server_core.ts";
+import { type Log, logToConsole, note } from "./log.ts";
+import { type Endpoint, type Framing, type ServerCore, traffic } from "./server_core.ts";
+import { webSocketUpgrade } from "./websocket_server.ts";
 
 /** How a server is built. */
 export interface ServerOptions {
@@ -33,6 +35,12 @@ export interface ServerOptions {
    * @default {false}
    */
   readonly tlsTerminated?: boolean;
+  /**
+   * The web pages that may open a WebSocket, by their origin, as `https://app.example.org`; browsers let every page try.
+   *
+   * @default {[]}
+   */
+  readonly origins?: readonly string[];
 }
 
 /**
@@ -44,6 +52,11 @@ export interface ServerOptions {
 export interface Server extends AsyncDisposable {
   /** Answers one request, of which a listener may know more than it says; never rejects. */
   readonly fetch: (request: Request, info?: PeerInfo) => Promise<Response>;
+  /**
+   * Says to a request that wants to become a WebSocket what becomes of it; never rejects. `serve` of a runtime's subpath
+   * does the rest.
+   */
+  readonly upgrade: (request: Request, info?: PeerInfo) => Upgrade | Promise<Upgrade>;
   /** Calls the server from the same process, through the same guard, contract and middleware. */
   readonly call: Transport;
   /** The contracts that it serves. */
@@ -82,28 +95,34 @@ export function createServer(
   const given = [implementations].flat();
   const services = given.map((each) => each.service);
   if (!options?.guard) throw new TypeError("Cannot build a server without a guard, publicOnly() is one");
-  const guarding = options.guard.start(services);
+  const log = options.log ?? logToConsole;
+  const guarding = options.guard.start(services, (event) => {
+    note(log, { level: "info", event, correlationId: "start" });
+  });
   const limits = serverLimits(options.limits);
   const codecs = options.codecs ?? [json()];
   const core: ServerCore = {
     endpoints: endpointsOf(given, options.middleware ?? [], limits.callDeadlineMs),
     codecs: codecsByMediaType(codecs),
+    framings: framings(codecs),
     answers: new Map(codecs.map((each) => [each, { headers: { "content-type": unaryMediaType(each.name) } }])),
     guard: options.guard,
     limits,
-    log: options.log ?? logToConsole,
+    log,
     tlsTerminated: options.tlsTerminated ?? false,
     traffic: traffic(limits.maxConcurrentCalls),
   };
+  const sockets = webSocketUpgrade(core, { origins: options.origins ?? [] });
   return {
     fetch: httpHandler(core),
+    upgrade: sockets.upgrade,
     call: inProcess(core),
     services,
     get draining() {
       return core.traffic.draining;
     },
     async [Symbol.asyncDispose]() {
-      await core.traffic.drain();
+      await Promise.all([core.traffic.drain(), sockets.drain()]);
       guarding?.[Symbol.dispose]();
     },
   };
@@ -122,7 +141,8 @@ function endpointsOf(
       if (maxBodyBytes !== undefined) assertLimit("maxBodyBytes", maxBodyBytes);
       if (own !== undefined) assertLimit("callDeadlineMs", own);
       const run = wrapped(method, handlers.get(method.name)!, middleware);
-      endpoints.set(method.path, { method, run, deadlineMs: own ?? callDeadlineMs });
+      const deadlineMs = own ?? (isStreaming(method) ? Infinity : callDeadlineMs);
+      endpoints.set(method.path, { method, run, deadlineMs });
     }
   }
   return endpoints;
@@ -135,20 +155,23 @@ function wrapped(
   middleware: readonly Middleware[],
 ): Endpoint["run"] {
   if (middleware.length === 0) return handler;
-  const outermost = wrap(middleware, async (call) => ({
-    message: await handler(call.message, call.context as CallContext),
-  }));
-  return async (message, context) => {
+  const { streamsInput, streamsOutput } = method;
+  const outermost = wrap(middleware, async (call) => {
+    const answer = await handler(streamsInput ? call.messages : call.message, call.context as CallContext);
+    return streamsOutput ? { message: undefined, messages: answer as AsyncIterable<unknown> } : { message: answer };
+  });
+  return async (input, context) => {
     const call: Call = {
       method,
-      message,
+      ...streamsInput ? { message: undefined, messages: input as AsyncIterable<unknown> } : { message: input },
       context,
       timeoutMs: context.remainingMs,
       get signal() {
         return context.signal;
       },
     };
-    return (await outermost(call)).message;
+    const reply = await outermost(call);
+    return streamsOutput ? reply.messages : reply.message;
   };
 }
 
@@ -157,8 +180,19 @@ function codecsByMediaType(codecs: readonly Codec[]): ReadonlyMap<string, Codec>
   for (const codec of codecs) {
     const mediaType = unaryMediaType(codec.name);
     if (byType.has(mediaType)) throw new TypeError(`Cannot build a server with two codecs named "${codec.name}"`);
-    for (const parameter of ["", ";charset=utf-8", "; charset=utf-8"]) byType.set(mediaType + parameter, codec);
+    for (const spelling of spellings(mediaType)) byType.set(spelling, codec);
   }
   if (byType.size === 0) throw new TypeError("Cannot build a server without a codec");
   return byType;
 }
+
+function framings(codecs: readonly Codec[]): ReadonlyMap<string, Framing> {
+  const all = codecs.flatMap((codec) => [
+    { codec, streams: false, mediaType: unaryMediaType(codec.name) },
+    { codec, streams: true, mediaType: streamMediaType(codec.name) },
+  ]);
+  return new Map(all.flatMap((each) => spellings(each.mediaType).map((spelling) => [spelling, each])));
+}
+
+const spellings = (mediaType: string): readonly string[] =>
+  ["", ";charset=utf-8", "; charset=utf-8"].map((parameter) => mediaType + parameter);

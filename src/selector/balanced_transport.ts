@@ -170,7 +170,9 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
   const { capability, delegate, connect = (endpoint, prover) => fetchTransport(endpoint, { prover }) } = rest;
   const proving = given({ identity, trust, capability, delegate, audit, now });
   const connectTo = (instance: Instance) => {
-    const prover = prove({ ...proving, peer: instance.identity, audience: instance.audience });
+    const { encryptionKey, signer } = instance;
+    const server = encryptionKey && signer && { encryptionKey, workload: signer };
+    const prover = prove({ ...proving, peer: instance.identity, audience: instance.audience, ...server && { server } });
     return connect(endpointOf(instance)!, prover, instance);
   };
   const accepts = (instance: Instance) => filters.every((filter) => filter(instance));

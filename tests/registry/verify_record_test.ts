@@ -21,7 +21,9 @@ describe("verifyRecord()", () => {
         endpoints: [ENDPOINT, `wss://orders.${DOMAIN}:8443/a`],
       }),
     );
-    assert.deepEqual({ ...instance, services: { ...instance.services } }, {
+    const { signer, ...rest } = instance;
+    assert.deepEqual([signer?.id, signer?.thumbprint], [ORDERS, orders.key.thumbprint]);
+    assert.deepEqual({ ...rest, services: { ...rest.services } }, {
       name: `${ORDERS}#i1`,
       identity: ORDERS,
       id: "i1",

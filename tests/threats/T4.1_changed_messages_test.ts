@@ -85,6 +85,7 @@ describe("T4.1 a request that was changed", () => {
       "idempotency-key",
       "postern-callers",
       "postern-delegation",
+      "postern-session",
     ]);
     for (const name of absent) {
       const response = await scene.echo.server.fetch(requestOf(changed(request, { headers: { [name]: "1" } })));

@@ -18,7 +18,7 @@ export function refusalOf(error: unknown, believed: boolean): RpcError {
   const [code, message] = PUBLIC[error.reason] ?? (believed ? FORBIDDEN : UNBELIEVED);
   error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
   if (AGAIN.includes(error.reason)) {
-    return new ProveAgainError(code, message, { cause: error, ageMs: Math.max(0, Math.floor(Number(error.cause))) });
+    return new ProveAgainError(code, message, { cause: error, ageMs: Math.max(0, Math.floor(Number(error.cause ?? 0))) });
   }
   return new RpcError(code, message, { cause: error });
 }

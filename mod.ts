@@ -43,4 +43,5 @@ export {
   stream,
   type Transport,
   uncheckedSchema,
+  webSocketTransport,
 } from "./src/rpc/mod.ts";

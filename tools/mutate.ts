@@ -73,7 +73,17 @@ const AREAS: readonly Area[] = [
     folders: ["auth", "audit"],
     verifying: /^(?!mod\.ts|wire\.ts|auth_error\.ts)\w+\.ts$/,
     threats: /^T(?:1\.2|2\.|4\.1|4\.3|8|23|34)/,
-    more: {},
+    more: {
+      server_session: ["auth/session", "threats/T4.3_session", "threats/T2.5_session"],
+      under_session: ["auth/session", "threats/T4.1_session", "threats/T4.3_session"],
+      client_session: ["auth/session", "threats/T4.1_session", "threats/T4.3_session"],
+      answer: ["threats/T4.1_session", "auth/prove"],
+      counter_window: ["auth/session_window"],
+      encryption_key: ["auth/session_keys"],
+      certificate_binding: ["threats/T2.5_session", "auth/protect"],
+      caller_right: ["threats/T2.5", "auth/protect"],
+      admission: ["auth/session", "auth/protect"],
+    },
   },
   {
     folders: ["registry"],

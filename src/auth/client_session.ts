@@ -1,4 +1,5 @@
 import type { HashProvider } from "../internal/hash.ts";
+import { AuthError } from "./auth_error.ts";
 import type { EncryptionJwk } from "./encryption_key.ts";
 import type { Identity } from "./identity.ts";
 import { openSessionKeys, type SessionKeys, type SessionParty } from "./session_keys.ts";
@@ -28,9 +29,9 @@ export interface ClientSession {
   /**
    * What opens it: from a counter on, above every one that was used.
    *
-   * @param instead The counter of a request that was refused and is made again by this one.
+   * @param instead The session and the counter of a request that was refused and is made again by this one.
    */
-  opening(instead?: number): string;
+  opening(instead?: string): string;
 }
 
 /** The sessions of one client with one server: one for each right that calls are made under. */
@@ -83,8 +84,11 @@ export function clientSessions(options: ClientSessionsOptions): ClientSessions {
   };
   const make = async (right: string, rightEndsAtMs: number) => {
     const known = server!;
-    const session = await makeSession(options, known, { right, rightEndsAtMs });
-    if (!session) return undefined; // what it would be opened with is about to end
+    const session = await makeSession(options, known, { right, rightEndsAtMs }).catch((error) => {
+      // A server whose key is none is called all the same: its answers are signed.
+      if (!(error instanceof AuthError) || error.reason !== "malformed_key") throw error;
+    });
+    if (!session) return undefined; // or what it would be opened with is about to end
     const isPresent = server?.encryptionKey === known.encryptionKey && server.thumbprint === known.thumbprint;
     if (!isPresent) return undefined; // another server has answered in the meantime
     if (sessions.size >= MAX_SESSIONS) sessions.delete(sessions.keys().next().value!);
@@ -147,7 +151,7 @@ async function makeSession(
     },
     next: () => ++counter,
     opening(instead) {
-      const given = instead === undefined ? "" : `, instead=${instead}`;
+      const given = instead === undefined ? "" : `, instead="${instead}"`;
       const text = `enc="${id}", key="${own.jwk.x}", from=${counter + 1}${given}`;
       return `${text}, mac="${clientMac(text)}"`; // so that the server sees whether it has the same keys
     },

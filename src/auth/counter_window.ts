@@ -11,6 +11,8 @@ export interface CounterWindow {
    * @returns Whether it was new; one below the window counts as used.
    */
   take(counter: number): boolean;
+  /** Whether a counter was taken; one that the window has left behind may have been. */
+  wasTaken(counter: number): boolean;
   /** Takes back everything below a counter: nothing below it counts as new any more. */
   raise(counter: number): void;
 }
@@ -37,6 +39,9 @@ export function counterWindow(first: number): CounterWindow {
       else if (used[index(counter)]! & bit(counter)) return false;
       used[index(counter)]! |= bit(counter);
       return true;
+    },
+    wasTaken(counter) {
+      return counter <= highest - WINDOW || (counter <= highest && (used[index(counter)]! & bit(counter)) !== 0);
     },
     raise(counter) {
       lowest = Math.max(lowest, counter);

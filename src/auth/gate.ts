@@ -122,7 +122,7 @@ function perSecond(count: number, now: () => number): () => boolean {
   let atMs = now();
   return () => {
     const nowMs = now();
-    left = Math.min(count, left + (nowMs - atMs) * count / 1_000);
+    left = Math.min(count, left + Math.max(0, nowMs - atMs) * count / 1_000); // clocks are set back too
     atMs = nowMs;
     if (left < 1) return false;
     left--;

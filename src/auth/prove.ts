@@ -108,8 +108,8 @@ interface ProvingClient {
 interface Again {
   /** When the server that refused the first one did so by its own clock, in seconds since 1970. */
   readonly notBefore?: number;
-  /** What was refused. */
-  readonly instead?: { readonly session: ClientSession; readonly counter: number };
+  /** What was refused, where that was under a session: its id and the counter. */
+  readonly instead?: string | undefined;
 }
 
 /** What is wrong with a right, not with who holds it. */
@@ -148,8 +148,14 @@ async function proveRequest(client: ProvingClient, request: OutgoingRequest, aga
   if (isKnown) return proveBySession(client, request, { headers, session });
   // One call opens it, while others are signed; a stream cannot do without.
   const opens = session && (body === undefined || again.instead || session.claim()) ? session : undefined;
+  if (again.instead && !opens && !isRepeatable(call)) {
+    throw new RpcError("unavailable", "Cannot prove the call again: nothing can say that it is the same one");
+  }
   return await proveBySignature(client, request, { headers, session: opens, again });
 }
+
+/** Whether it is no harm where a call runs twice. */
+const isRepeatable = (call: Call | undefined) => call?.method.options.safe || call?.method.options.idempotent;
 
 const NO_HEADERS: CallHeaders = /* @__PURE__ */ Object.freeze({ headers: Object.freeze({}), own: undefined });
 
@@ -168,16 +174,16 @@ async function proveBySignature(
   const { options: { identity }, audience, terms } = client;
   const { method, url, body, call } = request;
   const digest = digestOf(body, terms.hash);
-  const counter = again.instead?.session === session ? again.instead?.counter : undefined;
+  const { notBefore = 0, instead } = again;
   const headers: Record<string, string> = {
     ...digest !== undefined && { [CONTENT_DIGEST_HEADER]: await digest },
     [WIT_HEADER]: session?.token ?? (await identity.credential()).token.reveal(),
     ...given,
-    ...session && { [SESSION_HEADER]: session.opening(counter) },
+    ...session && { [SESSION_HEADER]: session.opening(instead) },
   };
   const target = url.slice(url.indexOf("/", 8));
   const all: Readonly<Record<string, string>> = { ...request.headers, ...headers };
-  const createdMs = Math.max(terms.now(), (again.notBefore ?? 0) * 1_000);
+  const createdMs = Math.max(terms.now(), notBefore * 1_000);
   const nonce = newNonce(createdMs);
   const parts = { method, target, header: (name: string) => all[name] };
   const signed = await signRequest(parts, { created: Math.floor(createdMs / 1_000), nonce, audience }, identity);
@@ -190,7 +196,7 @@ async function proveBySignature(
     headers: { ...headers, ...signed },
     verify: (response) => verifyAnswer(terms, exchange, response),
     // The server's own clock says what is late enough for it; after an introduction nothing has to be later.
-    again: () => attempt(client, request, isIntroduction ? {} : { notBefore: exchange.answered + 1 }),
+    again: () => attempt(client, request, isIntroduction ? {} : { instead, notBefore: exchange.answered + 1 }),
     ...isIntroduction && { isIntroduction },
     ...body === undefined && session && following(client, session, signed[SIGNATURE_HEADER]!),
   };
@@ -236,7 +242,8 @@ function underSession(
     verify: (response) => verifyAnswer(terms, exchange, response),
     again() {
       session.isOpen = false; // the server has forgotten it, or is another one with the same key
-      return attempt(client, request, { instead: { session, counter } });
+      // Not before the server's own time: one that was restarted a moment ago takes nothing from before.
+      return attempt(client, request, { instead: exchange.nonce, notBefore: exchange.answered });
     },
     ...body === undefined && following(client, session, signed[SIGNATURE_HEADER]),
   };

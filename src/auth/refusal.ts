@@ -15,10 +15,13 @@ export function refusalOf(error: unknown, believed: boolean): RpcError {
       ? error
       : new RpcError("internal", "The call failed inside the service", { cause: error });
   }
-  const [code, message] = PUBLIC[error.reason] ?? (believed ? FORBIDDEN : UNBELIEVED);
+  const [code, message] = PUBLIC[error.reason] ?? (believed ? OF_BELIEVED[error.reason] ?? FORBIDDEN : UNBELIEVED);
   error.stack = `${error.name}: ${error.message}`; // where in the checks it was is no news, and strangers could fill a log
   if (AGAIN.includes(error.reason)) {
-    return new ProveAgainError(code, message, { cause: error, ageMs: Math.max(0, Math.floor(Number(error.cause ?? 0))) });
+    return new ProveAgainError(code, message, {
+      cause: error,
+      ageMs: Math.max(0, Math.floor(Number(error.cause ?? 0))),
+    });
   }
   return new RpcError(code, message, { cause: error });
 }
@@ -34,6 +37,12 @@ const AGAIN: readonly AuthReason[] = ["before_start", "unknown_session", "sessio
 
 const UNBELIEVED = ["unauthenticated", "Cannot authenticate the caller"] as const;
 const FORBIDDEN = ["permission_denied", "Cannot call this method"] as const;
+
+/** The reasons that say nothing of what a caller may: somebody on the way had his hand in it, and the call may have run. */
+const OF_BELIEVED: Readonly<Partial<Record<AuthReason, readonly [RpcCode, string]>>> = {
+  replayed: ["unavailable", "The call came before, and may have been made"],
+  bad_digest: ["unavailable", "The message is not what its caller proved"],
+};
 
 /** The reasons that have an answer of their own; the others are all the same to a caller. */
 const PUBLIC: Readonly<Partial<Record<AuthReason, readonly [RpcCode, string]>>> = {

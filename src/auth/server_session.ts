@@ -38,6 +38,8 @@ export interface ServerSession {
 export interface ServerSessions {
   /** A session that requests may come under; undefined where it is not known, or not any more. */
   get(id: string): ServerSession | undefined;
+  /** The same, and one that has ended not long ago: which of its counters were used is remembered for longer. */
+  remembered(id: string): ServerSession | undefined;
   /** Whether one more fits. */
   hasRoom(callerId: string): boolean;
   set(session: ServerSession): void;
@@ -60,13 +62,17 @@ export function serverSessions(now: () => number): ServerSessions {
   return {
     get(id) {
       const session = sessions.get(id);
-      if (!session || session.endsAtMs > now()) return session;
-      forget(session);
-      return undefined;
+      return session && session.endsAtMs > now() ? session : undefined;
+    },
+    remembered(id) {
+      const session = sessions.get(id);
+      return session && session.endsAtMs + MAX_REQUEST_MS > now() ? session : undefined;
     },
     hasRoom(callerId) {
       const isFull = () => sessions.size >= MAX_SESSIONS || (counts.get(callerId) ?? 0) >= MAX_SESSIONS_PER_CALLER;
-      if (isFull()) { for (const session of [...sessions.values()]) if (session.endsAtMs <= now()) forget(session); }
+      if (isFull()) {
+        for (const session of [...sessions.values()]) if (session.endsAtMs + MAX_REQUEST_MS <= now()) forget(session);
+      }
       return !isFull();
     },
     set(session) {
@@ -98,13 +104,10 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   const { parts, signature, caller, right } = request;
   const header = parts.header(SESSION_HEADER);
   if (header == null) return undefined;
-  const [, text, id, clientKey, from, instead, mac] = OPENING.exec(header) ?? [];
+  const [, text, id, clientKey, from, insteadId, instead, mac] = OPENING.exec(header) ?? [];
   if (id === undefined) throw new AuthError("malformed_session", "Cannot open the session: its opening is malformed");
   const credentialsEndAtMs = Math.min(caller.expiresAtMs, right?.expiresAtMs ?? Infinity);
-  if (instead !== undefined) {
-    const nonce = `${id}.${instead}`;
-    await gate.replay.take({ signer: caller.id, nonce, expiresAtMs: gate.now() + MAX_REQUEST_MS });
-  }
+  if (instead !== undefined) await takeInstead(gate, caller, { id: insteadId!, counter: Number(instead) });
   const terms: SessionTerms = {
     client: caller,
     server: { id: gate.identity.id, thumbprint: gate.identity.key.thumbprint },
@@ -113,13 +116,13 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
     right: parts.header("authorization") ?? "",
   };
   const opening = JSON.stringify([terms.token, terms.right, terms.audience, clientKey]);
-  const known = gate.sessions.get(id);
+  const known = gate.sessions.remembered(id);
   if (known && known.opening !== opening) return undefined; // one that somebody else has opened is not touched
   const keys = known?.keys ??
     await acceptSessionKeys(await gate.identity.encryptionKey(), { id, clientKey: clientKey! }, terms);
   const clientMac = known?.clientMac ?? textMac(gate.hash, keys.client);
   if (!isSameText(clientMac(text!), mac!)) return undefined; // the client means another key of this server, an old one say
-  const present = gate.sessions.get(id); // two requests may open it at once
+  const present = gate.sessions.remembered(id); // two requests may open it at once
   if (present && present.opening !== opening) return undefined;
   if (!present && !gate.sessions.hasRoom(caller.id)) return undefined;
   const window = present?.window ?? counterWindow(Number(from));
@@ -128,12 +131,36 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
     ...{ id, caller, right, opening, keys, window, credentialsEndAtMs },
     clientMac: present?.clientMac ?? clientMac,
     serverMac: present?.serverMac ?? textMac(gate.hash, keys.server),
-    endsAtMs: present?.endsAtMs ?? Math.min(gate.now() + SESSION_MS, credentialsEndAtMs),
+    endsAtMs: gate.sessions.get(id)?.endsAtMs ?? Math.min(gate.now() + SESSION_MS, credentialsEndAtMs),
     revision: gate.trust.revision,
     rules: new Map(),
   };
   gate.sessions.set(session);
   return session;
+}
+
+/**
+ * Sees to it that a request which its caller makes again by another one was not run, and never is.
+ *
+ * A refusal of it proves only that whoever refused did not know its session: another instance, or this one after the
+ * session's end, and it may have been shown by somebody who delivered the request here before.
+ *
+ * @throws {AuthError} `replayed`.
+ */
+async function takeInstead(
+  gate: Gate,
+  caller: Workload,
+  { id, counter }: { readonly id: string; readonly counter: number },
+): Promise<void> {
+  const session = gate.sessions.remembered(id);
+  if (session?.caller.id === caller.id) {
+    if (session.window.wasTaken(counter)) {
+      throw new AuthError("replayed", "Cannot accept the request: what it is in place of was let in");
+    }
+    session.window.take(counter);
+  }
+  const expiresAtMs = gate.now() + MAX_REQUEST_MS;
+  await gate.replay.take({ signer: caller.id, nonce: `${id}.${counter}`, expiresAtMs });
 }
 
 /**
@@ -157,14 +184,17 @@ export function assertSessionHolds(gate: Gate, session: ServerSession): void {
 
 /** The longest that a session is used for requests, in milliseconds. */
 export const SESSION_MS = 600_000;
-/** For how long a request can be in time, in milliseconds: so long its counter is remembered. */
+/** For how long a request can be in time, in milliseconds: so long its counter is remembered, and ended sessions are. */
 const MAX_REQUEST_MS = 60_000;
 const MAX_SESSIONS = 8_192;
 const MAX_SESSIONS_PER_CALLER = 64;
 
 /**
- * The encapsulated key, the client's key, where its counters begin, which of them this request is in place of, and a MAC
- * over these under the session's key.
+ * The encapsulated key, the client's key, where its counters begin, which request this one is in place of, by its session
+ * and counter, and a MAC over these under the session's key.
  */
-const OPENING =
-  /^(enc="([\w-]{43})", key="([\w-]{43})", from=([1-9]\d{0,9})(?:, instead=([1-9]\d{0,9}))?), mac="([\w+/]{43}=)"$/;
+const OPENING = new RegExp(
+  String
+    .raw`^(enc="([\w-]{43})", key="([\w-]{43})", from=([1-9]\d{0,9})(?:, instead="([\w-]{43})\.([1-9]\d{0,9})")?), ` +
+    String.raw`mac="([\w+/]{43}=)"$`,
+);

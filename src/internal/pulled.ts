@@ -1,3 +1,5 @@
+import { sequence, type Taker } from "./sequence.ts";
+
 /** What gives the items of a sequence, one for each time it is asked. */
 export interface Source<Value> {
   /** Gives the next item, or says that there is none; asked again only once it has answered. */
@@ -6,59 +8,19 @@ export interface Source<Value> {
   close(): void;
 }
 
-/**
- * Makes an iterator that behaves as an async generator's does, at a fraction of its price for each item.
- *
- * It can be iterated once; who leaves it early closes its source without waiting for an item that is on its way.
- *
- * @param source What gives the items.
- */
+/** Makes a {@linkcode sequence} of what gives its items by returning them. */
 export function pulled<Value>(source: Source<Value>): AsyncIterableIterator<Value, undefined> {
-  let pending: Promise<unknown> | undefined;
-  let closed = false;
-  let taken = false;
-  const close = () => {
-    if (closed) return;
-    closed = true;
-    source.close();
-  };
-  const settle = (result: IteratorResult<Value, undefined>) => {
-    pending = undefined;
-    if (closed) return END; // it was left in the meantime
-    if (result.done) close();
-    return result;
-  };
-  const fail = (error: unknown) => {
-    pending = undefined;
-    close();
-    throw error;
-  };
-  const next = (): Promise<IteratorResult<Value, undefined>> => {
-    if (pending) return pending.then(next, next);
-    if (closed) return Promise.resolve(END);
-    try {
+  return sequence<Value>({
+    pull(taker) {
       const result = source.pull();
-      if (!(result instanceof Promise)) return Promise.resolve(settle(result));
-      const settled = result.then(settle, fail);
-      pending = settled;
-      return settled;
-    } catch (error) {
-      close();
-      return Promise.reject(error);
-    }
-  };
-  return {
-    next,
-    return() {
-      close();
-      return Promise.resolve(END);
+      if (result instanceof Promise) result.then((next) => take(next, taker), taker.fail);
+      else take(result, taker);
     },
-    [Symbol.asyncIterator]() {
-      if (taken) throw new TypeError("Cannot iterate a stream twice");
-      taken = true;
-      return this;
-    },
-  };
+    close: () => source.close(),
+  });
 }
 
-const END: IteratorReturnResult<undefined> = /* @__PURE__ */ Object.freeze({ done: true, value: undefined });
+function take<Value>(next: IteratorResult<Value, undefined>, taker: Taker<Value>): void {
+  if (next.done) taker.end();
+  else taker.give(next.value);
+}

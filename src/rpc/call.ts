@@ -21,7 +21,7 @@ export interface Call {
   readonly message: unknown;
   /** The messages, where the method takes a stream. */
   readonly messages?: AsyncIterable<unknown>;
-  /** How long the call may still take, in milliseconds. */
+  /** How long the call may still take, in milliseconds; Infinity for a stream without a deadline. */
   readonly timeoutMs: number;
   /** Cancels the call when it aborts. */
   readonly signal?: AbortSignal;

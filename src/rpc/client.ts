@@ -1,13 +1,24 @@
-import { within } from "../internal/within.ts";
+import { MAX_TIMER } from "../internal/within.ts";
 import { type Middleware, type Origin, type Transport, wrap } from "./call.ts";
-import type { Method, MethodDeclaration, MethodDeclarations, Received, Sent, Service, Stream } from "./contract.ts";
-import { assertLimit, MAX_TIMER } from "./limits.ts";
-import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, RpcError } from "./rpc_error.ts";
-import { check, mismatch, type SchemaResult, type Validate } from "./schema.ts";
+import { checked, overdue } from "./checked_by_client.ts";
+import { streaming } from "./client_stream.ts";
+import {
+  isStreaming,
+  type Method,
+  type MethodDeclaration,
+  type MethodDeclarations,
+  type Received,
+  type Sent,
+  type Service,
+  type Stream,
+} from "./contract.ts";
+import { assertLimit } from "./limits.ts";
+import { CANCELED, RECEIVED, RpcError } from "./rpc_error.ts";
+import { mismatch } from "./schema.ts";
 
 /** What one call asks for beyond the client's own settings. */
 export interface CallOptions {
-  /** How long the call may take, in milliseconds. @default {the client's} */
+  /** How long the call may take, in milliseconds. @default {the client's; of a streaming call, for ever} */
   readonly timeoutMs?: number;
   /** Cancels the call, here and at the server, when it aborts. */
   readonly signal?: AbortSignal;
@@ -17,7 +28,7 @@ export interface CallOptions {
 
 /** How a client is built. */
 export interface ClientOptions {
-  /** How long a call may take where it does not say, in milliseconds. @default {30_000} */
+  /** How long a unary call may take where it does not say, in milliseconds. @default {30_000} */
   readonly timeoutMs?: number;
   /** What wraps every call; the first is the outermost. @default {[]} */
   readonly middleware?: readonly Middleware[];
@@ -73,7 +84,7 @@ export function createClient<Methods extends MethodDeclarations>(
   const through = wrap(middleware, transport);
   const methods = Object.values<Method>(service.methods).map((method) => [
     method.name,
-    method.streamsInput || method.streamsOutput ? streaming(method) : unary(method, through, timeoutMs),
+    isStreaming(method) ? streaming(method, through) : unary(method, through, timeoutMs),
   ]);
   return Object.freeze(Object.fromEntries(methods)) as Client<Methods>;
 }
@@ -95,24 +106,4 @@ function unary(method: Method, transport: Transport, defaultTimeoutMs: number): 
     if (output.issues) throw new RpcError("internal", mismatch("The answer", output.issues), RECEIVED);
     return output.value;
   };
-}
-
-const overdue = () => new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED);
-
-/** Checks a value; a schema that waits for something gets as long as the call. */
-async function checked(validate: Validate, value: unknown, timeoutMs: number): Promise<SchemaResult> {
-  try {
-    const result = check(validate, value);
-    return result instanceof Promise ? await within(result, () => timeoutMs, overdue) : result;
-  } catch (cause) {
-    if (cause instanceof RpcError && cause.received) throw cause;
-    throw new RpcError("internal", "The schema of the contract failed", { cause, ...RECEIVED });
-  }
-}
-
-/** Streams are declared already and served later: a call of one says so. */
-function streaming(method: Method): () => unknown {
-  const refuse = () =>
-    Promise.reject(new RpcError("unimplemented", "Cannot call this method: streams are not served yet", RECEIVED));
-  return method.streamsOutput ? () => ({ [Symbol.asyncIterator]: () => ({ next: refuse }) }) : refuse;
 }

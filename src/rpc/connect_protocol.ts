@@ -21,6 +21,18 @@ export const TIMEOUT_PATTERN = /^\d{1,10}$/;
 export const ERROR_MEDIA_TYPE = "application/json";
 /** The media type of a unary message in the given encoding. */
 export const unaryMediaType = (encoding: string): string => `application/${encoding}`;
+/** The media type of a stream of messages in the given encoding. */
+export const streamMediaType = (encoding: string): string => `application/connect+${encoding}`;
+/** The flag of an envelope whose content is compressed. */
+export const COMPRESSED = 0x01;
+/** The flag of the envelope that ends a stream. */
+export const END_STREAM = 0x02;
+/** The flag of a block: envelopes and their proof, which is Postern's own and no part of Connect. */
+export const BLOCK = 0x80;
+/** The content of the last envelope of a stream that ended well. */
+export const WELL_ENDED = "{}";
+/** The header by which the answer to a protected streaming call says that it is whole, and no stream (RFC 9530). */
+export const CONTENT_DIGEST_HEADER = "content-digest";
 /** What a path looks like: a service and a method, nothing to normalize. */
 export const PATH_PATTERN = /^\/[A-Za-z][\w.]{0,127}\/[A-Za-z]\w{0,63}$/;
 

@@ -1,4 +1,4 @@
-import { within } from "../internal/within.ts";
+import { MAX_TIMER, within } from "../internal/within.ts";
 import type { Origin } from "./call.ts";
 import type { Method } from "./contract.ts";
 import type { Admission } from "./guard.ts";
@@ -53,7 +53,7 @@ export interface Context {
    * compatibility flag `enable_request_signal`. The deadline is seen everywhere.
    */
   readonly signal: AbortSignal;
-  /** How long the call may still take, in milliseconds; 0 when the time is up. */
+  /** How long the call may still take, in milliseconds; 0 when the time is up, Infinity for a stream without a deadline. */
   readonly remainingMs: number;
   /**
    * Notes something in the server's log, under the call's correlation id.
@@ -92,7 +92,9 @@ export class CallContext implements Context {
   #admission: Admission | undefined;
   #traceparent: string | undefined;
   #ended = false;
+  #canceled = false;
   #forget: (() => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param waiter Whose signal says that nobody waits any more; it is read only when a handler asks, because reading a
@@ -134,8 +136,8 @@ export class CallContext implements Context {
     if (this.#controller) return this.#controller.signal;
     const controller = this.#controller = new AbortController();
     const waiting = this.#waiter.signal;
-    const cancel = () => controller.abort(new RpcError("canceled", "The caller is gone"));
-    if (waiting?.aborted) cancel();
+    const cancel = () => this.cancel();
+    if (this.#canceled || waiting?.aborted) cancel();
     if (this.#expired || this.remainingMs === 0) this.expire();
     if (this.#ended) return controller.signal; // nothing will tell any more, and nobody would take the listener away
     waiting?.addEventListener("abort", cancel, { once: true });
@@ -191,6 +193,19 @@ export class CallContext implements Context {
     return error;
   }
 
+  /** The caller is gone: tells the handler. */
+  cancel(): void {
+    this.#canceled = true;
+    this.#controller?.abort(new RpcError("canceled", "The caller is gone"));
+  }
+
+  /** From now on the end of the call's time is told by itself: between a stream's messages nobody waits for it. */
+  watch(): AbortSignal {
+    const { signal, remainingMs } = this;
+    if (!this.#ended && remainingMs <= MAX_TIMER) this.#timer ??= setTimeout(() => this.expire(), remainingMs);
+    return signal;
+  }
+
   /** From now on the call has as long as its method says, and no longer than its caller. */
   allow(deadlineMs: number): void {
     this.#deadlineMs = deadlineMs;
@@ -206,6 +221,7 @@ export class CallContext implements Context {
   end(): void {
     this.#ended = true;
     this.#forget?.();
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     const end = () => this.#admission?.end?.();
     if (this.outlived) this.outlived.then(end, end); // its handler still runs, and so its place is not free
     else end();

@@ -211,6 +211,11 @@ function isStream(messages: Messages): messages is Stream {
   return (messages as Partial<Stream> | undefined)?.kind === "stream";
 }
 
+/** Whether a call of the method carries a stream, one way or both. */
+export function isStreaming({ streamsInput, streamsOutput }: Method): boolean {
+  return streamsInput || streamsOutput;
+}
+
 function schemaOf(messages: Messages): Schema {
   return isStream(messages) ? messages.schema : messages;
 }

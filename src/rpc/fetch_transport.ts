@@ -1,27 +1,14 @@
-import { type Codec, CodecError, json } from "../codec/mod.ts";
+import { type Codec, json } from "../codec/mod.ts";
 import type { Call, Reply, Transport } from "./call.ts";
-import {
-  ERROR_MEDIA_TYPE,
-  PROTOCOL_VERSION,
-  PROTOCOL_VERSION_HEADER,
-  TIMEOUT_HEADER,
-  TRACEPARENT_HEADER,
-  unaryMediaType,
-} from "./connect_protocol.ts";
-import type { Method } from "./contract.ts";
-import { readBody } from "./http_body.ts";
-import { isNotSent } from "./not_sent.ts";
+import { ERROR_MEDIA_TYPE, unaryMediaType } from "./connect_protocol.ts";
+import { isStreaming, type Method } from "./contract.ts";
+import { coded, mediaTypeOf, otherMediaType, receive, received } from "./fetch_answer.ts";
+import { startDeadline } from "./fetch_deadline.ts";
+import { headersOf, type Sending } from "./fetch_request.ts";
+import { fetchStream } from "./fetch_stream.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
-import {
-  CANCELED,
-  DEADLINE_EXCEEDED,
-  NotSentError,
-  ProveAgainError,
-  RECEIVED,
-  type RpcCode,
-  RpcError,
-} from "./rpc_error.ts";
+import { ProveAgainError, RpcError } from "./rpc_error.ts";
 
 /** How calls are made over HTTP. */
 export interface FetchTransportOptions {
@@ -65,6 +52,7 @@ export function fetchTransport(url: string | URL, options: FetchTransportOptions
   const sending = { base: baseOf(url), prover, codec, send, init: withoutAmbientAuthority() };
   if (!prover) throw new TypeError("Cannot make calls without a prover, anonymous() is one");
   return async (call) => {
+    if (isStreaming(call.method)) return await fetchStream(call, sending);
     const deadline = startDeadline(call);
     try {
       return await Promise.race([exchange(call, sending, deadline.signal), deadline.over]);
@@ -88,24 +76,11 @@ function baseOf(given: string | URL): string {
   return origin + pathname.replace(/\/$/, "");
 }
 
-interface Sending {
-  readonly base: string;
-  readonly prover: Prover;
-  readonly codec: Codec;
-  readonly send: (url: string, init: RequestInit) => Promise<Response>;
-  readonly init: RequestInit;
-}
-
 async function exchange(call: Call, { base, prover, codec, send, init }: Sending, signal: AbortSignal): Promise<Reply> {
   const url = base + call.method.path;
   const contentType = unaryMediaType(codec.name);
   const body = coded(() => codec.encode(call.message), "invalid_argument");
-  const headers: Record<string, string> = {
-    "content-type": contentType,
-    [PROTOCOL_VERSION_HEADER]: PROTOCOL_VERSION,
-    [TIMEOUT_HEADER]: String(Math.ceil(call.timeoutMs)),
-  };
-  if (call.origin?.traceparent !== undefined) headers[TRACEPARENT_HEADER] = call.origin.traceparent;
+  const headers = headersOf(call, contentType);
   let tookMs = 0;
   const attempt = async (proof: Proof) => {
     const sent = { ...headers, ...proof.headers };
@@ -126,16 +101,6 @@ async function exchange(call: Call, { base, prover, codec, send, init }: Sending
   }
 }
 
-/** Runs a codec; what it refuses is the caller's mistake where it encodes, the server's where it decodes. */
-function coded<Value>(run: () => Value, code: RpcCode): Value {
-  try {
-    return run();
-  } catch (cause) {
-    if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(code, cause.message, { cause });
-  }
-}
-
 /** What a runtime may add to a request, or do with a response, by itself: none of it. */
 function withoutAmbientAuthority(): RequestInit {
   const init: RequestInit = { redirect: "manual" };
@@ -145,69 +110,14 @@ function withoutAmbientAuthority(): RequestInit {
 
 async function read(response: Response, method: Method, codec: Codec, proof: Proof): Promise<unknown> {
   const { status, headers } = response;
-  const body = await receive(response, codec).catch((cause: RpcError) => {
+  const body = await receive(response, codec.maxBytes).catch((cause: RpcError) => {
     // Before an answer is proven, anybody on the way may have made it what it is.
     const isAnyones = proof.verify && cause instanceof RpcError;
     throw isAnyones ? new RpcError("unavailable", "Cannot trust the answer: it cannot be read", { cause }) : cause;
   });
   if (proof.verify) await proof.verify({ status, headers, body });
-  const mediaType = (headers.get("content-type") ?? "").split(";", 1)[0]!.trim().toLowerCase();
+  const mediaType = mediaTypeOf(headers);
   if (status !== 200) throw await receivedError(method, status, mediaType === ERROR_MEDIA_TYPE ? body : undefined);
   if (mediaType === unaryMediaType(codec.name)) return coded(() => codec.decode(body), "internal");
-  throw new RpcError("unknown", "Cannot read the answer: its media type is another");
-}
-
-/** The body of an answer that is one. */
-async function receive(response: Response, codec: Codec): Promise<Uint8Array> {
-  const { status, headers } = response;
-  if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    release(response);
-    throw new RpcError("unknown", "Cannot read the answer: it is a redirect, which is never followed");
-  }
-  // The length of a compressed body says nothing of what it becomes.
-  const length = headers.has("content-encoding") ? null : headers.get("content-length");
-  return await readBody(response, length, codec.maxBytes).bytes.catch((error: RpcError) => {
-    release(response);
-    throw error.code === "canceled" ? error.cause : error; // it was not the caller who broke the answer off
-  });
-}
-
-/** Lets go of a body that nobody wants; one that is being read, or is gone, is let go of already. */
-function release(response: Response): void {
-  response.body?.cancel().catch(() => {});
-}
-
-/** Ends the exchange when the time is up or the caller cancels, also where what it waits for does not listen. */
-function startDeadline({ timeoutMs, signal: outer }: Call) {
-  const controller = new AbortController();
-  let giveUp: (error: RpcError) => void;
-  const over = new Promise<never>((_, reject) => {
-    giveUp = reject;
-  });
-  const abort = (code: RpcCode, message: string, cause?: unknown) => {
-    const error = new RpcError(code, message, { cause, ...RECEIVED });
-    giveUp(error);
-    controller.abort(error);
-  };
-  const cancel = () => abort("canceled", CANCELED, outer?.reason);
-  const timer = setTimeout(() => abort("deadline_exceeded", DEADLINE_EXCEEDED), timeoutMs);
-  if (outer?.aborted) cancel();
-  outer?.addEventListener("abort", cancel);
-  return {
-    signal: controller.signal,
-    over,
-    end() {
-      clearTimeout(timer);
-      outer?.removeEventListener("abort", cancel);
-    },
-  };
-}
-
-/** What a client throws, marked so that a server which does not catch it does not pass it on. */
-function received(cause: unknown): RpcError {
-  if (!(cause instanceof RpcError)) {
-    if (isNotSent(cause)) return new NotSentError("Cannot reach the server", { cause, ...RECEIVED });
-    return new RpcError("unavailable", "Cannot reach the server", { cause, ...RECEIVED });
-  }
-  return cause.received ? cause : new RpcError(cause.code, cause.message, { cause, ...RECEIVED });
+  throw otherMediaType(mediaType, unaryMediaType(codec.name));
 }

@@ -1,32 +1,43 @@
-import { type Codec, CodecError } from "../codec/mod.ts";
 import { within } from "../internal/within.ts";
 import {
   ERROR_MEDIA_TYPE,
   PATH_PATTERN,
   PROTOCOL_VERSION,
   STATUS_OF_CODE,
+  streamMediaType,
   TIMEOUT_PATTERN,
   unaryMediaType,
 } from "./connect_protocol.ts";
 import { CallContext } from "./context.ts";
+import { decodeMessage } from "./decode_message.ts";
 import { failureOf } from "./failure.ts";
-import type { Incoming, Seal } from "./guard.ts";
+import { isStreaming } from "./contract.ts";
+import type { Admission, Incoming, OutgoingResponse, Seal } from "./guard.ts";
 import { assertOneLength, readBody, tooLarge } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
 import { PEER_CERTIFICATE, type PeerInfo } from "./peer.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
-import { admit, type Endpoint, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
+import { assertProvable, endWith, streamedAnswer } from "./http_stream.ts";
+import { admit, type Endpoint, type Framing, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
 /**
- * Answers unary calls over HTTP, in the order in which this file reads: what is cheap and needs no trust comes first,
+ * Answers calls over HTTP, in the order in which this file reads: what is cheap and needs no trust comes first,
  * and nothing is decoded before the guard has let the call in.
  *
  * @see {@link https://connectrpc.com/docs/protocol#unary-request}
  */
 export function httpHandler(core: ServerCore): (request: Request, info?: PeerInfo) => Promise<Response> {
   return async (request, info) => {
-    const exchange: Exchange = { info, entered: false, endpoint: undefined, context: undefined, seal: undefined };
+    const exchange: Exchange = {
+      info,
+      entered: false,
+      endpoint: undefined,
+      framing: undefined,
+      context: undefined,
+      seal: undefined,
+      streaming: false,
+    };
     try {
       core.traffic.enter();
       exchange.entered = true;
@@ -34,10 +45,15 @@ export function httpHandler(core: ServerCore): (request: Request, info?: PeerInf
     } catch (error) {
       return await refuse(core, request, error, exchange);
     } finally {
-      exchange.context?.end();
-      if (exchange.entered) core.traffic.leave(exchange.context);
+      if (!exchange.streaming) leave(core, exchange);
     }
   };
+}
+
+/** The caller has its answer, or the last of it. */
+function leave(core: ServerCore, { context, entered }: Exchange): void {
+  context?.end();
+  if (entered) core.traffic.leave(context);
 }
 
 /** What became known of a request on its way, for when it fails. */
@@ -45,8 +61,12 @@ interface Exchange {
   readonly info: PeerInfo | undefined;
   entered: boolean;
   endpoint: Endpoint | undefined;
+  /** What its body is; undefined for a verb that has none. */
+  framing: Framing | undefined;
   context: CallContext | undefined;
   seal: Seal | undefined;
+  /** Whether the answer goes on when its head has left. */
+  streaming: boolean;
 }
 
 async function answer(core: ServerCore, request: Request, exchange: Exchange): Promise<Response> {
@@ -54,7 +74,9 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   const endpoint = exchange.endpoint = core.endpoints.get(path);
   if (!endpoint && !PATH_PATTERN.test(path)) throw notFound();
   const head = readHead(request.headers, core.limits.maxHeaderBytes);
-  const posted = expectFraming(request.method, head, query, core);
+  const framing = exchange.framing = expectFraming(request.method, head, query, core);
+  const posted = framing?.codec;
+  if (framing?.streams) assertIdentity(head);
   const askedMs = askedMsOf(head);
   // What a method asks for of its own holds once the call is in: until then it would tell a stranger that it exists.
   const context = exchange.context = new CallContext(
@@ -66,22 +88,42 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
 
   let raw: Promise<Uint8Array> | undefined;
   let maxBytes = posted?.maxBytes ?? 0;
-  const readOnce = () => raw ??= posted ? receive(core, request, head, maxBytes, context) : NO_BODY;
+  const readOnce = () =>
+    raw ??= posted && !framing!.streams ? receive(core, request, head, maxBytes, context) : NO_BODY;
   const admitted = admit(core.guard, incomingOf(request, readOnce, exchange), context);
   const admission = admitted instanceof Promise ? await admitted : admitted;
   exchange.seal = admission.seal;
   if (!endpoint) throw notFound();
   context.allow(Math.min(askedMs, endpoint.deadlineMs));
+  if (framing && framing.streams !== isStreaming(endpoint.method)) throw notOffered();
+  if (framing?.streams) return await answerStream(core, request, admission, exchange);
   maxBytes = Math.min(maxBytes, endpoint.method.options.maxBodyBytes ?? maxBytes);
 
   const { codec, bytes } = posted
     ? { codec: posted, bytes: noLonger(await readOnce(), maxBytes) }
     : readGet(endpoint, request.method, head, query, core);
   if (posted) admission.checkBody?.(bytes);
-  const value = await invoke(endpoint, admission, decode(codec, bytes), context);
+  const value = await invoke(endpoint, admission, decodeMessage(codec, bytes), context);
   const body = codec.encode(value);
   if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
   return await sealed(admission.seal, 200, unaryMediaType(codec.name), body, posted ? {} : UNSHARED);
+}
+
+/** Proves the head of a stream that was let in, and leaves the call to what follows it. */
+async function answerStream(
+  core: ServerCore,
+  request: Request,
+  admission: Admission,
+  exchange: Exchange,
+): Promise<Response> {
+  const [endpoint, context, { codec }] = [exchange.endpoint!, exchange.context!, exchange.framing!];
+  assertProvable(admission);
+  const contentType = streamMediaType(codec.name);
+  const proof = admission.seal && await proven(admission.seal, { status: 200, contentType, body: undefined });
+  const headers = { "content-type": contentType, ...UNSHARED, ...proof };
+  exchange.streaming = true;
+  const call = { endpoint, admission, codec, context, leave: () => leave(core, exchange) };
+  return new Response(streamedAnswer(core, request, call), { headers });
 }
 
 /** The call as the guard sees it. */
@@ -89,7 +131,7 @@ function incomingOf(request: Request, body: () => Promise<Uint8Array>, exchange:
   return {
     method: exchange.endpoint?.method,
     request,
-    carries: "body",
+    carries: exchange.framing?.streams ? "stream" : "body",
     body,
     certificate: exchange.info?.[PEER_CERTIFICATE],
     get correlationId() {
@@ -116,9 +158,9 @@ function locate(url: string, tlsTerminated: boolean): { path: string; query: str
 /**
  * Checks what every call must be, whichever method it names, so that a stranger learns nothing of the methods.
  *
- * @returns The codec of a POST; undefined for a GET, whose encoding is in its query, and for verbs that call nothing.
+ * @returns What a POST carries; undefined for a GET, whose encoding is in its query, and for verbs that call nothing.
  */
-function expectFraming(verb: string, head: HttpHead, query: string | undefined, core: ServerCore): Codec | undefined {
+function expectFraming(verb: string, head: HttpHead, query: string | undefined, core: ServerCore): Framing | undefined {
   if (head.protocolVersion !== undefined && head.protocolVersion !== PROTOCOL_VERSION) {
     throw new RpcError(
       "invalid_argument",
@@ -132,31 +174,40 @@ function expectFraming(verb: string, head: HttpHead, query: string | undefined, 
   if (verb !== "POST") return undefined;
   if (query !== undefined) throw new RpcError("invalid_argument", "Cannot take the call: a POST has no query");
   const contentType = head.contentType ?? "";
-  const codec = core.codecs.get(contentType) ?? core.codecs.get(contentType.toLowerCase());
-  if (!codec) throw new HttpRefusal(415, "invalid_argument", "Cannot read the message: its media type is not offered");
+  const framing = core.framings.get(contentType) ?? core.framings.get(contentType.toLowerCase());
+  if (!framing) throw notOffered();
   if (head.contentEncoding !== undefined && head.contentEncoding !== "identity") {
     throw new HttpRefusal(415, "unimplemented", "Cannot read the message: compression is not supported");
   }
   assertOneLength(head);
-  return codec;
+  return framing;
+}
+
+/** A stream says in a header of its own how its messages are compressed. */
+function assertIdentity({ streamEncoding }: HttpHead): void {
+  if (streamEncoding === undefined || streamEncoding === "identity") return;
+  throw new RpcError("unimplemented", "Cannot read the stream: compression is not supported");
 }
 
 function readGet(
-  { method: { options } }: Endpoint,
+  { method }: Endpoint,
   verb: string,
   head: HttpHead,
   query: string | undefined,
   core: ServerCore,
 ): QueryMessage {
-  if (verb !== "GET" || !options.safe) {
-    const allow = options.safe ? "GET, POST" : "POST";
-    throw new HttpRefusal(405, "unimplemented", `Cannot call this method this way, use ${allow}`, {
+  const takesGet = method.options.safe && !isStreaming(method);
+  if (verb !== "GET" || !takesGet) {
+    const allow = takesGet ? "GET, POST" : "POST";
+    throw new HttpRefusal(405, "unknown", `Cannot call this method this way, use ${allow}`, {
       headers: { allow },
     });
   }
   assertNotCrossSite(head);
-  return readQuery(query, core.codecs, options.maxBodyBytes);
+  return readQuery(query, core.codecs, method.options.maxBodyBytes);
 }
+
+const notOffered = () => new HttpRefusal(415, "unknown", "Cannot read the message: its media type is not offered");
 
 const notFound = () => new HttpRefusal(404, "unimplemented", "There is no such method");
 
@@ -195,15 +246,6 @@ function receive(
   });
 }
 
-function decode(codec: Codec, bytes: Uint8Array): unknown {
-  try {
-    return codec.decode(bytes);
-  } catch (cause) {
-    if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(cause.code === "limit" ? "resource_exhausted" : "invalid_argument", cause.message, { cause });
-  }
-}
-
 /** Adds the guard's proof and makes the response. */
 async function sealed(
   seal: Seal | undefined,
@@ -212,10 +254,13 @@ async function sealed(
   body: string | Uint8Array,
   more: Readonly<Record<string, string>>,
 ): Promise<Response> {
-  const proof = seal
-    ? await within(Promise.resolve(seal({ status, contentType, body })), () => MAX_SEAL_MS, tooSlow)
-    : undefined;
+  const proof = seal && await proven(seal, { status, contentType, body });
   return new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
+}
+
+/** What proves a response. */
+function proven(seal: Seal, response: OutgoingResponse): Promise<Readonly<Record<string, string>>> {
+  return within(Promise.resolve(seal(response)), () => MAX_SEAL_MS, tooSlow);
 }
 
 /** The longest that a guard may take to prove an answer, in milliseconds. */
@@ -230,19 +275,27 @@ async function refuse(
   error: unknown,
   exchange: Exchange,
 ): Promise<Response> {
-  const { context, endpoint, seal } = exchange;
+  const { seal } = exchange;
   discard(request);
-  const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
-  const status = http?.status ?? STATUS_OF_CODE[wire.code];
-  const headers = { ...UNSHARED, ...http?.headers };
-  const body = JSON.stringify(wire);
+  const answer = await refusalOf(core, error, exchange);
+  const headers = { ...UNSHARED, ...answer.headers };
   try {
-    return await sealed(seal, status, ERROR_MEDIA_TYPE, body, headers);
+    return await sealed(seal, answer.status, answer.contentType, answer.body, headers);
   } catch (cause) {
     // A guard that cannot prove answers leaves errors unproven, and those a client counts as no answer at all.
-    const { wire } = await failureOf(cause, { method: endpoint?.method, context }, core.log);
-    return await sealed(undefined, STATUS_OF_CODE[wire.code], ERROR_MEDIA_TYPE, JSON.stringify(wire), headers);
+    const { status, contentType, body } = await refusalOf(core, cause, exchange);
+    return await sealed(undefined, status, contentType, body, headers);
   }
+}
+
+/** The refusal as its caller expects it: a stream's is its last envelope, but for what HTTP has a status of its own for. */
+async function refusalOf(core: ServerCore, error: unknown, { endpoint, context, framing }: Exchange) {
+  const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
+  if (framing?.streams && !http) {
+    return { status: 200, contentType: streamMediaType(framing.codec.name), body: endWith(wire), headers: {} };
+  }
+  const status = http?.status ?? STATUS_OF_CODE[wire.code];
+  return { status, contentType: ERROR_MEDIA_TYPE, body: JSON.stringify(wire), headers: http?.headers };
 }
 
 /**

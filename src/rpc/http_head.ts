@@ -6,6 +6,7 @@ export interface HttpHead {
   contentLength?: string;
   contentEncoding?: string;
   transferEncoding?: string;
+  streamEncoding?: string;
   timeoutMs?: string;
   protocolVersion?: string;
   fetchSite?: string;
@@ -17,6 +18,7 @@ const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
   ["content-length", "contentLength"],
   ["content-encoding", "contentEncoding"],
   ["transfer-encoding", "transferEncoding"],
+  ["connect-content-encoding", "streamEncoding"],
   ["connect-timeout-ms", "timeoutMs"],
   ["connect-protocol-version", "protocolVersion"],
   ["sec-fetch-site", "fetchSite"],

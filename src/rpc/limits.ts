@@ -1,3 +1,5 @@
+import { MAX_TIMER } from "../internal/within.ts";
+
 /**
  * What a server refuses to go beyond; each limit stops an attack, and each has its own refusal.
  *
@@ -26,13 +28,19 @@ export interface ServerLimits {
    */
   readonly receiveDeadlineMs?: number;
   /**
-   * The longest a call may take, in milliseconds, where its method's contract does not say; a caller's own deadline can
-   * only be shorter. Answered with
-   * `deadline_exceeded`.
+   * The longest a unary call may take, in milliseconds, where its method's contract does not say; a caller's own deadline
+   * can only be shorter. A stream has none but its method's and its caller's. Answered with `deadline_exceeded`.
    *
    * @default {30_000}
    */
   readonly callDeadlineMs?: number;
+  /**
+   * How long a stream may wait for its reader to take something, in milliseconds; stops readers that keep calls open and
+   * read nothing. The stream is cut, and its handler is told.
+   *
+   * @default {60_000}
+   */
+  readonly stallMs?: number;
 }
 
 /** The limits that hold where none are given. */
@@ -41,6 +49,7 @@ export const defaultServerLimits: Required<ServerLimits> = {
   maxConcurrentCalls: 1_024,
   receiveDeadlineMs: 10_000,
   callDeadlineMs: 30_000,
+  stallMs: 60_000,
 };
 
 /** Completes a server's limits, and refuses one that could not hold or that nobody looks at. */
@@ -62,6 +71,3 @@ export function assertLimit(name: string, value: number): void {
     `Cannot use the limit "${name}": it is ${value}, it must be a whole number from 1 to ${MAX_TIMER}`,
   );
 }
-
-/** The longest a timer runs; runtimes turn longer ones into none at all. */
-export const MAX_TIMER = 2 ** 31 - 1;

@@ -53,6 +53,7 @@ export { type Handler, type Handlers, implement, type Implementation } from "./i
 export { defaultServerLimits, type ServerLimits } from "./limits.ts";
 export { type Log, type LogEntry, logToConsole } from "./log.ts";
 export type { Pipe, PipeUser, Upgrade } from "./pipe.ts";
+export { type WebSocketLike, webSocketPipe } from "./web_socket_pipe.ts";
 export { PEER_CERTIFICATE, type PeerCertificate, type PeerInfo } from "./peer.ts";
 export { anonymous, type IncomingResponse, type OutgoingRequest, type Proof, type Prover } from "./prover.ts";
 export { NotSentError, ProveAgainError, type RpcCode, RpcError, type RpcErrorOptions } from "./rpc_error.ts";
@@ -67,3 +68,6 @@ export {
   type Validate,
 } from "./schema.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
+export type { OpenWebSocket } from "./open_pipe.ts";
+export type { Clock } from "./clock.ts";
+export { webSocketTransport, type WebSocketTransportOptions } from "./websocket_transport.ts";

@@ -22,7 +22,29 @@ import { check, validatorOf } from "./schema.ts";
  * @see {@link https://connectrpc.com/docs/protocol#error-end-stream}
  */
 export async function receivedError(method: Method, status: number, body: Uint8Array | undefined): Promise<RpcError> {
-  const wire = body && decoded(body);
+  return await errorOf(method, status, body && decoded(body));
+}
+
+/**
+ * Reads the last envelope of a stream.
+ *
+ * @param content Its content, as JSON.
+ * @returns The error that ended the stream; undefined where it ended well.
+ * @see {@link https://connectrpc.com/docs/protocol#error-end-stream}
+ */
+export async function receivedEnd(method: Method, content: Uint8Array): Promise<RpcError | undefined> {
+  const end = decoded(content);
+  if (typeof end !== "object" || Array.isArray(end)) {
+    return new RpcError("internal", "Cannot read the answer: its end is not one", { received: true });
+  }
+  if (end.error === undefined || end.error === null) return undefined;
+  const wire = typeof end.error === "object" ? end.error : undefined;
+  return await errorOf(method, 200, wire as Wire ?? undefined);
+}
+
+type Wire = Readonly<Record<string, unknown>>;
+
+async function errorOf(method: Method, status: number, wire: Wire | undefined): Promise<RpcError> {
   const code = wire && isCode(wire.code) ? wire.code : codeOfStatus(status);
   const message = typeof wire?.message === "string" ? wire.message : `The server answered with status ${status}`;
   const details: readonly WireErrorDetail[] = Array.isArray(wire?.details) ? wire.details : [];
@@ -40,9 +62,9 @@ export async function receivedError(method: Method, status: number, body: Uint8A
   return new ProveAgainError(code, message.slice(0, MAX_MESSAGE), { ...options, ageMs });
 }
 
-function decoded(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+function decoded(body: Uint8Array): Wire | undefined {
   try {
-    return json().decode(body) as Readonly<Record<string, unknown>> ?? undefined;
+    return json().decode(body) as Wire ?? undefined;
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import type { Codec } from "../codec/mod.ts";
 import { isPromiseLike } from "../internal/promise.ts";
+import { assertPlain, decide } from "./checked_message.ts";
 import type { CallContext } from "./context.ts";
 import type { Method } from "./contract.ts";
 import type { Admission, Guard, Incoming } from "./guard.ts";
@@ -11,10 +12,16 @@ import { check, mismatch } from "./schema.ts";
 /** One method that a server answers. */
 export interface Endpoint {
   readonly method: Method;
-  /** The longest a call of it may take, in milliseconds. */
+  /** The longest a call of it may take, in milliseconds; Infinity for streams whose contract does not say. */
   readonly deadlineMs: number;
-  /** The handler, with the server's middleware around it. */
+  /** The handler, with the server's middleware around it: takes the message or the stream of them. */
   readonly run: (message: unknown, context: CallContext) => unknown;
+}
+
+/** What the body of a POST is: one message, or the envelopes of a stream, in an encoding. */
+export interface Framing {
+  readonly codec: Codec;
+  readonly streams: boolean;
 }
 
 /** What the parts of a server share. */
@@ -22,6 +29,8 @@ export interface ServerCore {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   /** The codecs by each spelling of their media type. */
   readonly codecs: ReadonlyMap<string, Codec>;
+  /** What the body of a POST may be, by each spelling of its media type. */
+  readonly framings: ReadonlyMap<string, Framing>;
   /** How the answer to a POST begins, by codec: made once, because headers are a good part of what a small call costs. */
   readonly answers: ReadonlyMap<Codec, ResponseInit>;
   readonly guard: Guard;
@@ -96,8 +105,8 @@ function asAdmission(admitted: unknown): Admission {
 }
 
 /**
- * Takes a decoded message through the contract to the handler, and the answer back: the part of a call that is the
- * same over a network and within a process.
+ * Takes the decoded message of a unary call through the contract to the handler, and the answer back: the part of it that
+ * is the same over a network and within a process.
  *
  * @returns The answer as the contract has it.
  * @throws {RpcError} The message is not what the contract says, the guard refuses it, or the time is up.
@@ -108,9 +117,6 @@ export async function invoke(
   message: unknown,
   context: CallContext,
 ): Promise<unknown> {
-  if (method.streamsInput || method.streamsOutput) {
-    throw new RpcError("unimplemented", "Cannot call this method: streams are not served yet");
-  }
   // An object without required members would take an empty list.
   if (Array.isArray(message)) throw new RpcError("invalid_argument", mismatch("The message", []));
   const input = check(method.validateInput, message);
@@ -119,20 +125,14 @@ export async function invoke(
   if (admission.decide) await decide(admission, value, context);
   let answer = run(value, context);
   if (isPromiseLike(answer)) answer = await context.wait(answer, { keepsItsPlace: true });
-  if (answer instanceof Error || answer instanceof Response) {
-    throw new TypeError("A handler returned an error or a Response: errors are thrown, answers are plain data");
-  }
+  assertPlain(answer);
   const output = check(method.validateOutput, answer);
   const checked = output instanceof Promise ? await context.wait(output) : output;
   if (!checked.issues) return checked.value;
   throw new RpcError("internal", MASKED_MESSAGE, { cause: mismatch("The handler's answer", checked.issues) });
 }
 
-async function decide(admission: Admission, message: unknown, context: CallContext): Promise<void> {
-  const pending: unknown = admission.decide!(message);
-  const decided = isPromiseLike(pending) ? await context.wait(pending) : pending;
-  if (decided !== undefined) throw new TypeError("Cannot admit the call: a decision is thrown, not returned");
-}
-
 /** The body of a call that has none. */
 export const NO_BODY: Promise<Uint8Array> = /* @__PURE__ */ Promise.resolve(/* @__PURE__ */ new Uint8Array());
+
+export { invokeStream } from "./invoke_stream.ts";

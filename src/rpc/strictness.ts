@@ -28,6 +28,8 @@ interface Walk {
   readonly seen: Set<unknown>;
   /** What runs a value through several schemas (unions, variants, intersections, pipes), with where it is. */
   readonly choices: (readonly [Inspectable, string])[];
+  /** Where lazy schemas lead, asked once: `v.lazy(() => v.union([…]))` leads to a new one each time. */
+  readonly targets: Map<Inspectable, Inspectable>;
   /** How many lazy schemas were met. */
   lazies: number;
 }
@@ -47,7 +49,14 @@ export function assertStrict(label: string, where: string, schema: Schema): void
   const vendor = schema?.["~standard"]?.vendor;
   if (vendor === UNCHECKED) return;
   if (vendor !== "valibot") refuse(where, "is not a Valibot schema; uncheckedSchema() takes it on your word");
-  const walk: Walk = { refuse, isInput: where === "input", seen: new Set(), choices: [], lazies: 0 };
+  const walk: Walk = {
+    refuse,
+    isInput: where === "input",
+    seen: new Set(),
+    choices: [],
+    targets: new Map(),
+    lazies: 0,
+  };
   assertObject(walk, schema as unknown as Inspectable, where, new Set());
   inspect(walk, schema as unknown as Inspectable, where);
   for (const [choice, path] of walk.choices) assertOneWayBack(walk, choice, path);
@@ -57,11 +66,15 @@ export function assertStrict(label: string, where: string, schema: Schema): void
 function resolve(walk: Walk, schema: Inspectable, path: string): Inspectable {
   const { getter } = schema;
   if (!getter) return schema;
+  const known = walk.targets.get(schema);
+  if (known) return known;
   if (!WITHOUT_PARAMETERS.test(Function.prototype.toString.call(getter))) {
     walk.refuse(path, "is v.lazy with a function that may look at its input, write () => …");
   }
   try {
-    return resolve(walk, getter(undefined), path);
+    const target = resolve(walk, getter(undefined), path);
+    walk.targets.set(schema, target);
+    return target;
   } catch {
     return walk.refuse(path, "is v.lazy that depends on its input, or leads nowhere");
   }

@@ -15,13 +15,25 @@
  * @module
  */
 import { getCACertificates } from "node:tls";
-import type { PeerInfo } from "../rpc/mod.ts";
+import type { AcceptedUpgrade } from "./accept_web_socket.ts";
+import { type BunSocket, bunSocketHandlers } from "./bun_web_socket.ts";
 import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
-import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
+import type { HashProvider } from "../internal/hash.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, RuntimeWebSocket, ServeOptions, Serving } from "./runtime.ts";
 import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
-import { answer, type CheckedServeOptions, checkServeOptions, createServing, type Listener } from "./serving.ts";
+import {
+  type CheckedServeOptions,
+  checkServeOptions,
+  createServing,
+  type Handling,
+  handlingOf,
+  isUpgrade,
+  type Listener,
+} from "./serving.ts";
+import { dialWithNode, tlsWebSocket } from "./tls_web_socket.ts";
 
+export type { HashProvider } from "../internal/hash.ts";
 export { fileSink, type FileSinkOptions } from "./file_sink.ts";
 export { keyFromEnvironment } from "./key_environment.ts";
 export { keyFromFile, writeKeyFile } from "./key_file.ts";
@@ -44,8 +56,8 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024;
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  const handler = (request: Request, info?: PeerInfo) => answer(server, request, info);
-  return createServing(server, await (checked.clientCerts ? listenWithNode : listen)(checked, handler), checked);
+  const handling = handlingOf(server);
+  return createServing(server, await (checked.clientCerts ? listenWithNode : listen)(checked, handling), checked);
 }
 
 /**
@@ -59,11 +71,42 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
-  const caCerts = checkCaCerts(options);
-  // Bun trusts `ca` instead of its own list. It reads the list at each call, and reads one text fastest: about 0.1 ms.
-  const ca = caCerts.length > 0 ? [...getCACertificates("default"), ...caCerts].join("\n") : undefined;
-  const tls = { ca, ...checkClientCertificate(options), rejectUnauthorized: true };
+  const tls = { ...trustOf(options), rejectUnauthorized: true };
   return createRuntimeFetch((input, init) => fetch(input, { ...init, tls } as RequestInit), () => {});
+}
+
+/**
+ * Opens WebSockets for `webSocketTransport`.
+ *
+ * @param options Whom to trust, and a certificate to show.
+ * @returns What opens them.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
+ */
+export function createWebSocket(options: FetchOptions = {}): RuntimeWebSocket {
+  const dial = dialWithNode(trustOf(options));
+  return (url, protocols = []) => tlsWebSocket(url, protocols, dial);
+}
+
+/**
+ * Bun's own SHA-256, some times as fast as one in JavaScript; for `protect` and `prove`.
+ *
+ * @returns The provider.
+ */
+export function nativeHash(): HashProvider {
+  return {
+    sha256: (data) => Bun.SHA256.hash(data, new Uint8Array(32)),
+    hmac(key) {
+      const keyed = new Bun.CryptoHasher("sha256", new Uint8Array(key));
+      return (data) => new Uint8Array(keyed.copy().update(data).digest());
+    },
+  };
+}
+
+/** Bun trusts `ca` instead of its own list. It reads the list at each call, and reads one text fastest: about 0.1 ms. */
+function trustOf(options: FetchOptions): { readonly ca?: string; readonly cert?: string; readonly key?: string } {
+  const caCerts = checkCaCerts(options);
+  const ca = caCerts.length > 0 && { ca: [...getCACertificates("default"), ...caCerts].join("\n") };
+  return { ...ca, ...checkClientCertificate(options) };
 }
 
 /**
@@ -82,6 +125,10 @@ export function assertCertificateVerification(): Promise<void> {
 /** What this file uses of Bun, whose types are not on JSR. */
 interface BunServer {
   readonly port: number;
+  upgrade(
+    request: Request,
+    options: { readonly headers: Record<string, string>; readonly data: AcceptedUpgrade },
+  ): boolean;
   stop(closeActiveConnections?: boolean): Promise<void>;
 }
 
@@ -93,23 +140,40 @@ interface BunServeOptions {
   readonly idleTimeout: number;
   readonly maxRequestBodySize: number;
   readonly development: boolean;
-  fetch(request: Request): Promise<Response>;
+  readonly websocket: ReturnType<typeof bunSocketHandlers>;
+  fetch(request: Request): Promise<Response | undefined>;
 }
 
-declare const Bun: { serve(options: BunServeOptions): BunServer };
+interface BunHasher {
+  copy(): BunHasher;
+  update(data: Uint8Array): BunHasher;
+  digest(): Uint8Array<ArrayBuffer>;
+}
 
-type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
+declare const Bun: {
+  serve(options: BunServeOptions): BunServer;
+  readonly SHA256: { hash(data: Uint8Array, into: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> };
+  readonly CryptoHasher: new (algorithm: "sha256", key: Uint8Array) => BunHasher;
+};
 
 /** Loaded where it is used, because most servers need no `node:http2`. */
-async function listenWithNode(options: CheckedServeOptions, handler: Handler): Promise<Listener> {
+async function listenWithNode(options: CheckedServeOptions, handling: Handling): Promise<Listener> {
   const { listenOnNode, STREAM_WINDOW_BYTES } = await import("./node_listener.ts");
   // Bun 1.4.5 gives a stream its window back when half of the connection's is used, so with more an upload would stall.
   const connectionWindowBytes = 2 * STREAM_WINDOW_BYTES;
   // It also lets an HTTP/1.1 client take forever over a header, and keeps what is idle.
-  return listenOnNode(options, handler, { connectionWindowBytes, silentMs: IDLE_SECONDS * 1_000 });
+  return listenOnNode(options, handling, { connectionWindowBytes, silentMs: IDLE_SECONDS * 1_000 });
 }
 
-function listen(options: CheckedServeOptions, handler: Handler): Listener {
+function listen(options: CheckedServeOptions, { answer, upgrade }: Handling): Listener {
+  const sockets = new Set<BunSocket>();
+  const upgraded = async (request: Request) => {
+    const outcome = await upgrade!(request);
+    if (outcome instanceof Response) return outcome;
+    const headers = { "sec-websocket-protocol": outcome.protocol };
+    if (server.upgrade(request, { headers, data: outcome })) return undefined;
+    return new Response(null, { status: 400 });
+  };
   const server = Bun.serve({
     hostname: options.hostname,
     port: options.port,
@@ -118,7 +182,8 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
     idleTimeout: IDLE_SECONDS,
     maxRequestBodySize: MAX_BODY_BYTES,
     development: false, // otherwise errors are pages with source code
-    fetch: handler,
+    websocket: bunSocketHandlers(sockets),
+    fetch: (request) => upgrade && isUpgrade(request) ? upgraded(request) : answer(request),
   });
   // In Bun 1.4.5 a stop() beside a stop(true) never settles, and a process that waits for it ends without another word.
   let onCut: () => void;
@@ -127,6 +192,7 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
     port: server.port,
     close: () => Promise.race([server.stop(), wasCut]),
     cut() {
+      for (const socket of sockets) socket.terminate();
       void server.stop(true);
       onCut();
     },
@@ -136,6 +202,6 @@ function listen(options: CheckedServeOptions, handler: Handler): Listener {
 function listenCanary(): Canary {
   const certificate = { cert: CANARY_CERTIFICATE, key: CANARY_KEY_NOT_A_SECRET };
   const where = { hostname: "127.0.0.1", port: 0, drainMs: 0 };
-  const listener = listen({ ...certificate, ...where }, () => Promise.resolve(new Response()));
+  const listener = listen({ ...certificate, ...where }, { answer: () => Promise.resolve(new Response()) });
   return { port: listener.port, close: () => listener.cut() };
 }

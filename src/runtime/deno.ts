@@ -14,13 +14,24 @@
  *
  * @module
  */
-import type { PeerInfo } from "../rpc/mod.ts";
 import { assertCanaryRefused, type Canary } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
-import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
+import { listenOnDeno } from "./deno_listener.ts";
+import { denoTlsSocket } from "./deno_tls_socket.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, RuntimeWebSocket, ServeOptions, Serving } from "./runtime.ts";
 import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
-import { answer, type CheckedServeOptions, checkServeOptions, createServing, type Listener } from "./serving.ts";
+import {
+  type CheckedServeOptions,
+  checkServeOptions,
+  createServing,
+  type Handling,
+  handlingOf,
+  type Listener,
+} from "./serving.ts";
+import { tlsTrust } from "./tls_trust.ts";
+import { dialWithNode, tlsWebSocket } from "./tls_web_socket.ts";
 
+export { type HashProvider, nobleHash as nativeHash } from "../internal/hash.ts";
 export { fileSink, type FileSinkOptions } from "./file_sink.ts";
 export { keyFromEnvironment } from "./key_environment.ts";
 export { keyFromFile, writeKeyFile } from "./key_file.ts";
@@ -42,8 +53,8 @@ export type * from "./runtime.ts";
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  const handler = (request: Request, info?: PeerInfo) => answer(server, request, info);
-  return createServing(server, await (checked.clientCerts ? listenWithNode : listen)(checked, handler), checked);
+  const handling = handlingOf(server);
+  return createServing(server, await (checked.clientCerts ? listenWithNode : listenOnDeno)(checked, handling), checked);
 }
 
 /**
@@ -58,6 +69,27 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
   const client = Deno.createHttpClient({ caCerts: checkCaCerts(options), ...checkClientCertificate(options) });
   return createRuntimeFetch((input, init) => fetch(input, { ...init, client }), () => client.close());
+}
+
+/**
+ * Opens WebSockets for `webSocketTransport`.
+ *
+ * Not with Deno's own `WebSocket`, which waits 44 ms for an acknowledgement of TCP inside of each message over 1,024
+ * bytes and between two in a row.
+ *
+ * Needs `--allow-net` for the server; with a certificate to show it needs `--allow-sys=ca` too.
+ *
+ * @param options Whom to trust, and a certificate to show.
+ * @returns What opens them.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
+ */
+export function createWebSocket(options: FetchOptions = {}): RuntimeWebSocket {
+  const caCerts = checkCaCerts(options);
+  // Deno.startTls() shows no certificate.
+  const dial = checkClientCertificate(options).cert
+    ? dialWithNode({ secureContext: tlsTrust(options)! })
+    : (host: string, port: number) => denoTlsSocket({ host, port, caCerts });
+  return (url, protocols = []) => tlsWebSocket(url, protocols, dial);
 }
 
 /**
@@ -76,68 +108,16 @@ export function assertCertificateVerification(): Promise<void> {
   });
 }
 
-type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
-
-/**
- * How long answers get to leave before the listener closes, in milliseconds: `shutdown()` cuts what an HTTP/2 connection
- * has not sent yet, and nothing tells when that is done. A client that reads more slowly loses the rest.
- */
-const FLUSH_MS = 1_000;
-
 /** Loaded where it is used, because most servers need no `node:http2`. */
-async function listenWithNode(options: CheckedServeOptions, handler: Handler): Promise<Listener> {
+async function listenWithNode(options: CheckedServeOptions, handling: Handling): Promise<Listener> {
   const { listenOnNode } = await import("./node_listener.ts");
-  return listenOnNode(options, handler);
-}
-
-function listen(options: CheckedServeOptions, handler: Handler): Listener {
-  const cutting = new AbortController();
-  const { signal } = cutting;
-  let active = 0;
-  let answeredAt = -Infinity;
-  let giveUp: (() => void) | undefined;
-  let idle: () => void = () => {};
-  const server = Deno.serve({
-    hostname: options.hostname,
-    port: options.port,
-    cert: options.cert,
-    key: options.key,
-    signal,
-    onListen() {}, // the default prints a line
-  }, async (request) => {
-    active++;
-    const response = await handler(request);
-    answeredAt = performance.now();
-    if (--active === 0) idle();
-    return response;
-  });
-  return {
-    port: server.addr.port,
-    async close() {
-      // Once it shuts down, Deno cannot cut any more and throws where nobody can catch it; so all answers come first.
-      if (active > 0 && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          idle = resolve;
-          signal.addEventListener("abort", () => resolve());
-        });
-      }
-      const since = performance.now() - answeredAt;
-      if (since < FLUSH_MS && !signal.aborted) await new Promise((done) => setTimeout(done, FLUSH_MS - since));
-      // A request that never ends would keep it from shutting down.
-      const late = new Promise<void>((resolve) => giveUp = resolve);
-      await Promise.race([server.shutdown(), late]);
-    },
-    cut() {
-      if (!giveUp) return cutting.abort();
-      giveUp(); // what is left stays until its client lets go, or the program ends itself
-    },
-  };
+  return listenOnNode(options, handling);
 }
 
 function listenCanary(): Canary {
   const certificate = { cert: CANARY_CERTIFICATE, key: CANARY_KEY_NOT_A_SECRET };
   const where = { hostname: "127.0.0.1", port: 0, drainMs: 0 };
-  const listener = listen({ ...certificate, ...where }, () => Promise.resolve(new Response()));
+  const listener = listenOnDeno({ ...certificate, ...where }, { answer: () => Promise.resolve(new Response()) });
   return {
     port: listener.port,
     close() {

@@ -14,19 +14,19 @@
  *
  * @module
  */
-import { env } from "node:process";
-import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import * as tls from "node:tls";
 import { Agent } from "undici";
 import { assertCanaryRefused, type Canary, isUntrustedCode } from "./canary.ts";
 import { CANARY_CERTIFICATE, CANARY_KEY_NOT_A_SECRET } from "./canary_certificate.ts";
 import { listenOnNode } from "./node_listener.ts";
-import type { FetchOptions, FetchServer, RuntimeFetch, ServeOptions, Serving } from "./runtime.ts";
-import { checkCaCerts, checkClientCertificate, createRuntimeFetch } from "./runtime_fetch.ts";
-import { answer, checkServeOptions, createServing } from "./serving.ts";
+import type { FetchOptions, FetchServer, RuntimeFetch, RuntimeWebSocket, ServeOptions, Serving } from "./runtime.ts";
+import { createRuntimeFetch } from "./runtime_fetch.ts";
+import { checkServeOptions, createServing, handlingOf } from "./serving.ts";
+import { tlsTrust } from "./tls_trust.ts";
+import { dialWithNode, tlsWebSocket } from "./tls_web_socket.ts";
 
+export { type HashProvider, nobleHash as nativeHash } from "../internal/hash.ts";
 export { fileSink, type FileSinkOptions } from "./file_sink.ts";
 export { keyFromEnvironment } from "./key_environment.ts";
 export { keyFromFile, writeKeyFile } from "./key_file.ts";
@@ -44,8 +44,7 @@ export type * from "./runtime.ts";
 export async function serve(server: FetchServer, options: ServeOptions): Promise<Serving> {
   const checked = checkServeOptions(options);
   await assertCertificateVerification();
-  const listener = await listenOnNode(checked, (request, info) => answer(server, request, info));
-  return createServing(server, listener, checked);
+  return createServing(server, await listenOnNode(checked, handlingOf(server)), checked);
 }
 
 /**
@@ -59,16 +58,26 @@ export async function serve(server: FetchServer, options: ServeOptions): Promise
  * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
  */
 export function createFetch(options: FetchOptions = {}): RuntimeFetch {
-  const caCerts = checkCaCerts(options);
-  const own = checkClientCertificate(options);
-  const ca = caCerts.length > 0 ? [...ownCaCerts(), ...caCerts] : undefined;
-  // Made once: parsing the whole list takes 40 ms, which would otherwise be paid at each connection.
-  const secureContext = ca || own.cert ? tls.createSecureContext({ ca, ...own }) : undefined;
-  const agent = new Agent({ connect: { secureContext, rejectUnauthorized: true } });
+  const agent = new Agent({ connect: { secureContext: tlsTrust(options), rejectUnauthorized: true } });
   // Node's own fetch, for responses that are instances of the global Response; undici's fetch has a class of its own.
   const send = (input: Request | URL | string, init?: RequestInit) =>
     fetch(input, { ...init, dispatcher: agent } as RequestInit);
   return createRuntimeFetch(send, () => void agent.close());
+}
+
+/**
+ * Opens WebSockets for `webSocketTransport`.
+ *
+ * Certificates are verified even when `NODE_TLS_REJECT_UNAUTHORIZED=0` is set.
+ *
+ * @param options Whom to trust, and a certificate to show.
+ * @returns What opens them.
+ * @throws {TypeError} For text that is not a certificate as PEM, or a certificate without its key.
+ */
+export function createWebSocket(options: FetchOptions = {}): RuntimeWebSocket {
+  const secureContext = tlsTrust(options);
+  const dial = dialWithNode({ ...secureContext && { secureContext } });
+  return (url, protocols = []) => tlsWebSocket(url, protocols, dial);
 }
 
 /**
@@ -82,15 +91,6 @@ export function assertCertificateVerification(): Promise<void> {
     refusedCertificate: isUntrustedCode,
     fix: "start it without NODE_TLS_REJECT_UNAUTHORIZED=0",
   });
-}
-
-/** Whom Node trusts, which `ca` would replace. */
-function ownCaCerts(): readonly string[] {
-  // From Node 22.15; before it, the list leaves out what the environment adds.
-  const { getCACertificates } = tls as Partial<typeof tls>;
-  if (getCACertificates) return getCACertificates("default");
-  const extra = env.NODE_EXTRA_CA_CERTS;
-  return extra ? [...tls.rootCertificates, readFileSync(extra, "utf8")] : tls.rootCertificates;
 }
 
 async function listenCanary(): Promise<Canary> {

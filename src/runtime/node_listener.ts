@@ -1,9 +1,9 @@
 import { getRequestListener } from "@hono/node-server";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
-import type { PeerInfo } from "../rpc/mod.ts";
+import { acceptOnSocket, refuseOnSocket, type UpgradedSocket, upgradeRequest } from "./node_upgrade.ts";
 import { type CertifiedSocket, createPeerReader, type PeerReader } from "./peer_reader.ts";
-import type { CheckedServeOptions, Listener } from "./serving.ts";
+import type { CheckedServeOptions, Handling, Listener } from "./serving.ts";
 
 const IDLE_MS = 60_000;
 /** A client that has sent half a handshake or half a header for this long is holding the connection, not using it. */
@@ -68,8 +68,6 @@ function listening(server: Http2SecureServer, { port, hostname }: CheckedServeOp
   });
 }
 
-type Handler = (request: Request, info?: PeerInfo) => Promise<Response>;
-
 /** A request of Node's: over HTTP/1.1 with its socket, over HTTP/2 with the session that has it. */
 interface Incoming {
   readonly socket?: CertifiedSocket;
@@ -80,11 +78,33 @@ async function answerPeer(
   request: Request,
   incoming: Incoming,
   readPeer: PeerReader,
-  handler: Handler,
+  { answer }: Handling,
 ): Promise<Response> {
   const socket = incoming.stream ? incoming.stream.session?.socket : incoming.socket;
   const peer = socket ? readPeer(socket, request.headers) : { refused: 403 } as const;
-  return peer.refused ? new Response(null, { status: peer.refused }) : await handler(request, peer.info);
+  return peer.refused ? new Response(null, { status: peer.refused }) : await answer(request, peer.info);
+}
+
+/** A request that asks to become a WebSocket, as Node hands it over. */
+interface UpgradeEvent {
+  readonly incoming: Parameters<typeof upgradeRequest>[0];
+  readonly socket: UpgradedSocket & CertifiedSocket;
+  readonly rest: Uint8Array;
+}
+
+async function upgradePeer(
+  { incoming, socket, rest }: UpgradeEvent,
+  upgrade: NonNullable<Handling["upgrade"]>,
+  readPeer: PeerReader | undefined,
+): Promise<void> {
+  socket.on("error", () => socket.destroy());
+  const request = UNNORMALIZED.test(incoming.url ?? "") ? undefined : upgradeRequest(incoming);
+  if (!request) return refuseOnSocket(socket, new Response(null, { status: 400 }));
+  const peer = readPeer?.(socket, request.headers);
+  if (peer?.refused) return refuseOnSocket(socket, new Response(null, { status: peer.refused }));
+  const outcome = await upgrade(request, peer?.info);
+  if (outcome instanceof Response) return refuseOnSocket(socket, outcome);
+  acceptOnSocket(socket, request, { upgrade: outcome, rest });
 }
 
 /** What differs between the runtimes that have `node:http2`. */
@@ -104,13 +124,13 @@ export interface NodeListenerOptions {
  * Listens with `node:http2` for HTTP/2 and HTTP/1.1 over TLS 1.3: Node always, Deno and Bun to ask for certificates.
  *
  * @param options Where and with what certificate.
- * @param handler Answers one request and never throws.
+ * @param handling What it does with requests.
  * @param runtime What differs on this runtime.
  * @returns The listener.
  */
 export async function listenOnNode(
   options: CheckedServeOptions,
-  handler: Handler,
+  handling: Handling,
   { connectionWindowBytes = CONNECTION_WINDOW_BYTES, silentMs }: NodeListenerOptions = {},
 ): Promise<Listener> {
   const readPeer = options.clientCerts && createPeerReader(options.clientCerts);
@@ -132,7 +152,7 @@ export async function listenOnNode(
     closeWhenIdle(session);
   });
   const answer = (request: Request, { incoming }: { readonly incoming: object }) =>
-    readPeer ? answerPeer(request, incoming, readPeer, handler) : handler(request);
+    readPeer ? answerPeer(request, incoming, readPeer, handling) : handling.answer(request);
   const listener = getRequestListener(answer, { overrideGlobalObjects: false });
   server.on("request", (incoming, outgoing) => {
     // Closing sends HTTP/2 a GOAWAY, but an HTTP/1.1 connection in use would stay open, idle, after its response.
@@ -141,6 +161,12 @@ export async function listenOnNode(
     if (UNNORMALIZED.test(incoming.url ?? "")) refusePath(incoming, outgoing as unknown as Outgoing);
     else void listener(incoming, outgoing);
   });
+  const { upgrade } = handling;
+  if (upgrade) {
+    server.on("upgrade", (incoming, socket, rest) => {
+      void upgradePeer({ incoming, socket, rest } as unknown as UpgradeEvent, upgrade, readPeer);
+    });
+  }
   await listening(server, options);
   return {
     port: (server.address() as AddressInfo).port,

@@ -1,4 +1,4 @@
-import type { PeerInfo } from "../rpc/mod.ts";
+import type { PeerInfo, Upgrade, WebSocketLike } from "../rpc/mod.ts";
 
 /** What answers requests: a Postern server, or anything of its shape. */
 export interface FetchServer extends Partial<AsyncDisposable> {
@@ -10,6 +10,14 @@ export interface FetchServer extends Partial<AsyncDisposable> {
    * @returns The response.
    */
   fetch(request: Request, info?: PeerInfo): Promise<Response> | Response;
+  /**
+   * Says what becomes of a request for a WebSocket; without it such requests go to `fetch`.
+   *
+   * @param request The request.
+   * @param info What the listener knows of the caller.
+   * @returns A refusal, or how to begin the connection.
+   */
+  upgrade?(request: Request, info?: PeerInfo): Promise<Upgrade> | Upgrade;
 }
 
 /**
@@ -117,4 +125,22 @@ export interface FetchOptions {
 export interface RuntimeFetch extends Disposable {
   /** Sends a request as the global `fetch` does. */
   (input: Request | URL | string, init?: RequestInit): Promise<Response>;
+}
+
+/**
+ * Opens WebSockets with its own trusted authorities.
+ *
+ * Certificates are always verified, compression is never offered, and no proxy is asked. It waits for no acknowledgements
+ * of TCP, as Deno's own WebSocket does.
+ */
+export interface RuntimeWebSocket {
+  /**
+   * Begins to connect.
+   *
+   * @param url Where to, `wss:` or `https:`.
+   * @param protocols The subprotocols to offer; a server that chooses none of them is refused.
+   * @returns The WebSocket, which connects.
+   * @throws {TypeError} For a URL that is not of TLS, or a subprotocol that is not a token.
+   */
+  (url: string | URL, protocols?: readonly string[]): WebSocketLike;
 }

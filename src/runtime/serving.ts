@@ -1,4 +1,4 @@
-import type { PeerInfo } from "../rpc/mod.ts";
+import type { PeerInfo, Upgrade } from "../rpc/mod.ts";
 import type { ClientCertOptions, FetchServer, ServeOptions, Serving } from "./runtime.ts";
 
 /** A runtime's listener. */
@@ -62,22 +62,44 @@ function requirePem(value: unknown, name: string, label: string): void {
   );
 }
 
+/** What a listener does with requests; none of it throws. */
+export interface Handling {
+  /** Answers a request; with an empty 500 when the server throws: runtimes put the error, or a page about it, there. */
+  answer(request: Request, info?: PeerInfo): Promise<Response>;
+  /** Answers a request for a WebSocket, where the server has them. */
+  readonly upgrade?: (request: Request, info?: PeerInfo) => Promise<Upgrade>;
+}
+
 /**
- * Answers a request, whatever the server does.
+ * Makes of a server what a listener calls.
  *
  * @param server The server.
- * @param request The request.
- * @param info What the listener knows of the caller.
- * @returns The server's response, or an empty 500 when it throws: runtimes put the error, or a page about it, there.
+ * @returns What never throws.
  */
-export async function answer(server: FetchServer, request: Request, info?: PeerInfo): Promise<Response> {
-  try {
-    return await server.fetch(request, info);
-  } catch (error) {
-    // A handler that fails because its client went away has nothing to report.
-    if (!request.signal.aborted) console.error("Cannot answer a request: the server's fetch threw", error);
-    return new Response(null, { status: 500 });
-  }
+export function handlingOf(server: FetchServer): Handling {
+  const whole = async <T>(request: Request, answer: () => T | Promise<T>): Promise<T | Response> => {
+    try {
+      return await answer();
+    } catch (error) {
+      // A handler that fails because its client went away has nothing to report.
+      if (!request.signal.aborted) console.error("Cannot answer a request: the server's fetch threw", error);
+      return new Response(null, { status: 500 });
+    }
+  };
+  return {
+    answer: (request, info) => whole(request, () => server.fetch(request, info)),
+    ...server.upgrade && { upgrade: (request, info) => whole(request, () => server.upgrade!(request, info)) },
+  };
+}
+
+/**
+ * Tells a request for a WebSocket from others, at little cost for calls, which are no GET.
+ *
+ * @param request The request.
+ * @returns Whether it asks for a WebSocket.
+ */
+export function isUpgrade(request: Request): boolean {
+  return request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
 }
 
 /**

@@ -105,6 +105,8 @@ export function assertRefused(outcome: Outcome, reason: string, code: RpcCode, p
 export const withoutId = ({ status, headers, text }: Pick<Outcome, "status" | "headers" | "text">): string =>
   JSON.stringify([
     status,
-    [...headers].filter(([name]) => !/^signature|^content-digest|^workload-identity-token|^postern-encryption-key/.test(name)),
+    [...headers].filter(([name]) =>
+      !/^signature|^content-digest|^workload-identity-token|^postern-encryption-key/.test(name)
+    ),
     text.replace(/"value":"[^"]*"/, "").replace(/"requestId":"[^"]*"/, ""),
   ]);

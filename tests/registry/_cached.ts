@@ -28,6 +28,7 @@ export function stage(options: CachedRegistryOptions = {}) {
     weight: 100,
     draining: false,
     encryptionKey: undefined,
+    signer: undefined,
     sequence: 1,
     expiresAtMs: now() + lifetimeMs,
   });

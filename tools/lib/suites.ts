@@ -18,6 +18,7 @@ export const SUITES: readonly Step[] = [
     const { all, portable } = await findTests();
     return await onDeno(report, all.filter((path) => !portable.includes(path)));
   }),
+  suite("connect", "Connect's conformance suite, against our server and our client", onConnect),
   suite("node", "the portable tests on Node", onNode),
   // These two have one thread each.
   suite("bun", "the portable tests on Bun", onBun),
@@ -95,6 +96,12 @@ async function onWorkerd(): Promise<StepResult> {
   return suiteResult(outcome, readSummary(outcome.output));
 }
 
+// Built by Go at the first run, which takes the most of it.
+async function onConnect(): Promise<StepResult> {
+  const outcome = await deno("run", "--allow-all", "--no-check", "tests/conformance/run.ts");
+  return suiteResult(outcome, readSummary(outcome.output));
+}
+
 function bundle(target: "node" | "workerd"): Promise<Outcome> {
   return deno("run", "--allow-all", "tools/bundle_tests.ts", target);
 }
@@ -108,9 +115,9 @@ async function reported(path: string, runTests: () => Promise<Outcome>): Promise
   return suiteResult(outcome, countJUnit(xml));
 }
 
-// The last line of tests/workerd/node_test_shim.ts.
+// The last line of tests/workerd/node_test_shim.ts and of tests/conformance/run.ts.
 function readSummary(output: string): Tally {
-  const match = /^workerd: (\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(output);
+  const match = /^(?:workerd|conformance): (\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(output);
   const [passed = 0, failed = 0, skipped = 0] = match?.slice(1).map(Number) ?? [];
   return { passed, failed, skipped };
 }

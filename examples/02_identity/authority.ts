@@ -1,7 +1,8 @@
 // The authority: it says who is who. Here it is in the same process as everybody else, which saves this step a server.
 import { createAuthority, createTrust, generateIdentity, type Identity, joinTokens } from "@postern/rpc/auth";
 
-const tokens = joinTokens();
+/** Who may become whom: a token each, good once. */
+export const tokens = joinTokens();
 
 export const authority = await createAuthority("example.org", { attestors: [tokens] });
 

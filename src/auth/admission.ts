@@ -135,7 +135,9 @@ export function sealBySignature({ identity, now }: Gate, sealing: Sealing): Seal
       ...sealing.opened && { [SESSION_HEADER]: sealing.opened.id },
     };
     const all: Readonly<Record<string, string>> = { "content-type": contentType, ...headers };
-    const response = { status, request: sealing.parts, header: (name: string) => all[name] };
+    const { method, target, header } = sealing.parts;
+    const request = { method, target, token: header(WIT_HEADER) ?? undefined };
+    const response = { status, request, header: (name: string) => all[name] };
     const terms = { created: Math.floor(now() / 1_000), nonce: newNonce(), requestNonce: sealing.nonce };
     return { ...headers, ...await signResponse(response, terms, identity) };
   };

@@ -22,7 +22,7 @@ export interface Exchange {
   readonly call: Call | undefined;
   /** What makes the request one of a kind. */
   readonly nonce: string;
-  readonly parts: { readonly method: string; readonly target: string };
+  readonly parts: { readonly method: string; readonly target: string; readonly token: string | undefined };
   /** The session that it was made under, or that it opens. */
   readonly session: ClientSession | undefined;
   /** Its counter, where it was made under the session. */
@@ -56,6 +56,8 @@ export function verifyAnswer(
   response: IncomingResponse,
 ): void | Promise<void> {
   const refused = (cause: unknown): never => {
+    // The server may have forgotten the session and be kept from saying so: the next call is signed.
+    if (exchange.counter !== undefined) exchange.session!.isOpen = false;
     recordRefused(terms, exchange, cause);
     throw new RpcError("unavailable", "Cannot trust the answer: the service that was called did not prove it", {
       cause,

@@ -1,9 +1,11 @@
 import type { HashProvider } from "../internal/hash.ts";
+import { RpcError } from "../rpc/mod.ts";
 import { AuthError } from "./auth_error.ts";
 import type { EncryptionJwk } from "./encryption_key.ts";
 import type { Identity } from "./identity.ts";
 import { openSessionKeys, type SessionKeys, type SessionParty } from "./session_keys.ts";
 import { type TextMac, textMac } from "./session_signature.ts";
+import { parseWorkloadId } from "./spiffe_id.ts";
 import type { Trust } from "./trust.ts";
 import type { Workload } from "./wit.ts";
 
@@ -24,6 +26,8 @@ export interface ClientSession {
   isOpen: boolean;
   /** Whether whoever asks is to open it: one request at a time does. */
   claim(): boolean;
+  /** Throws an `RpcError` when the server was revoked in the meantime, or its token has ended. */
+  assertServerHolds(): void;
   /** The next counter; each is used once. */
   next(): number;
   /**
@@ -126,10 +130,11 @@ const serverOf = (encryptionKey: string, workload: KnownServer["workload"]): Ser
 };
 
 async function makeSession(
-  { identity, audience, hash, now }: ClientSessionsOptions,
+  { identity, trust, audience, hash, now }: ClientSessionsOptions,
   server: Server,
   { right, rightEndsAtMs }: { readonly right: string; readonly rightEndsAtMs: number },
 ): Promise<ClientSession | undefined> {
+  const { revision } = trust;
   const [credential, own] = [await identity.credential(), await identity.encryptionKey()];
   const token = credential.token.reveal();
   const client = { id: identity.id, thumbprint: identity.key.thumbprint };
@@ -148,6 +153,16 @@ async function makeSession(
       if (now() < claimedUntilMs) return false;
       claimedUntilMs = now() + CLAIM_MS;
       return true;
+    },
+    assertServerHolds() {
+      try {
+        if (server.expiresAtMs <= now()) throw new AuthError("expired_token", "The server's token has ended");
+        if (trust.revision === revision) return;
+        const { trustDomain } = parseWorkloadId(server.id);
+        trust.assertNotRevoked(trustDomain, { id: server.id, key: server.thumbprint });
+      } catch (cause) {
+        throw new RpcError("unavailable", "Cannot trust the server any more", { cause, received: true });
+      }
     },
     next: () => ++counter,
     opening(instead) {

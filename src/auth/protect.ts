@@ -63,7 +63,7 @@ export function protect(options: ProtectOptions): Guard {
           `Cannot serve "${foreign.join('", "')}": the identity "${gate.identity.id}" may not serve it`,
         );
       }
-      if (isOneOfMany() && !gate.replay.shared && services.some(hasUnrepeatable)) tell(REPLAY_NOTICE);
+      if (isOneOfMany() && gate.replay.shared === false && services.some(hasUnrepeatable)) tell(REPLAY_NOTICE);
       gate.calls = services.flatMap(({ methods }) => Object.values(methods).map(({ path }) => path.slice(1)));
       return gate.identity.keepFresh();
     },

@@ -188,7 +188,7 @@ async function proveBySignature(
   const parts = { method, target, header: (name: string) => all[name] };
   const signed = await signRequest(parts, { created: Math.floor(createdMs / 1_000), nonce, audience }, identity);
   const exchange: Exchange = {
-    ...{ call, nonce, parts, session, counter: undefined },
+    ...{ call, nonce, session, counter: undefined, parts: { method, target, token: headers[WIT_HEADER] } },
     ...{ answeredBy: undefined, answered: 0 },
   };
   const isIntroduction = body === undefined && !session;
@@ -234,7 +234,13 @@ function underSession(
   const at = { id: session.id, counter, created: Math.floor(terms.now() / 1_000) };
   const signed = signSessionRequest(parts, at, session.clientMac);
   const exchange: Exchange = {
-    ...{ call, nonce: `${session.id}.${counter}`, parts, session, counter },
+    ...{
+      call,
+      nonce: `${session.id}.${counter}`,
+      session,
+      counter,
+      parts: { method, target: parts.target, token: undefined },
+    },
     ...{ answeredBy: undefined, answered: 0 },
   };
   return {
@@ -252,11 +258,11 @@ function underSession(
 /** What a stream or a connection needs beyond its head's proof. */
 function following(
   { options, terms: { sessions, hash } }: ProvingClient,
-  { keys }: ClientSession,
+  { keys, assertServerHolds }: ClientSession,
   signature: string,
 ): Pick<Proof, "channel" | "headersFor"> {
   return {
-    channel: sessionChannel({ keys, side: "client", signature, hash }),
+    channel: sessionChannel({ keys, side: "client", signature, hash, assertHolds: assertServerHolds }),
     async headersFor(call) {
       if (!sessions.serves(call.method.service)) {
         throw new RpcError("unavailable", "Cannot call: the server's identity may not serve the service");

@@ -25,9 +25,9 @@ export interface ReplayStore {
   readonly sinceMs: number;
   /**
    * Whether all instances behind one endpoint use it. Then calls under a session go through it too where they must not be
-   * made twice; without it an instance knows only what it has seen of a session itself.
+   * made twice; of a store in memory an instance knows only what it has seen of a session itself.
    *
-   * @default {false}
+   * @default {true}
    */
   readonly shared?: boolean;
   /**
@@ -79,6 +79,7 @@ export function memoryReplay(options: MemoryReplayOptions = {}): ReplayStore {
   };
 
   return {
+    shared: false,
     get sinceMs() {
       return sinceMs ||= now();
     },

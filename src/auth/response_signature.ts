@@ -2,14 +2,17 @@ import { AuthError } from "./auth_error.ts";
 import { type ComponentValue, readMessageSignature, type ReadSignature, signMessage } from "./message_signature.ts";
 import type { RequestParts } from "./request_signature.ts";
 import type { Signer } from "./signing_key.ts";
-import { RESPONSE_COMPONENTS, RESPONSE_HEADERS, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER } from "./wire.ts";
+import { RESPONSE_COMPONENTS, RESPONSE_HEADERS, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER, WIT_HEADER } from "./wire.ts";
 
 /** A response as far as its signature is about it. */
 export interface ResponseParts {
   /** The HTTP status. */
   readonly status: number;
   /** The request that it answers. */
-  readonly request: Pick<RequestParts, "method" | "target">;
+  readonly request: Pick<RequestParts, "method" | "target"> & {
+    /** The identity token that it showed; undefined for none. */
+    readonly token?: string | undefined;
+  };
   /** Gives a header's value by its lower-case name; null or undefined for one that is not there. */
   header(name: string): string | null | undefined;
 }
@@ -53,8 +56,12 @@ export function readResponseSignature(parts: ResponseParts, requestNonce: string
 
 function coverageOf(parts: ResponseParts): string[] {
   const present = RESPONSE_HEADERS.filter((name) => parts.header(name) != null);
-  return [...RESPONSE_COMPONENTS, ...present.map((name) => `"${name}"`)];
+  // The nonce is the caller's to choose: without its token, another caller could get an answer to the same one.
+  const caller = parts.request.token === undefined ? [] : [CALLER_COMPONENT];
+  return [...RESPONSE_COMPONENTS, ...caller, ...present.map((name) => `"${name}"`)];
 }
+
+const CALLER_COMPONENT = `"${WIT_HEADER}";req`;
 
 /** The values of a response's components, and of those of the request that it answers. */
 export function valueOf({ status, request, header }: ResponseParts): ComponentValue {
@@ -62,6 +69,7 @@ export function valueOf({ status, request, header }: ResponseParts): ComponentVa
     if (component === '"@status"') return `${status}`;
     if (component === '"@method";req') return request.method;
     if (component === '"@request-target";req') return request.target;
+    if (component === CALLER_COMPONENT) return request.token;
     if (component.startsWith('"@') || component.endsWith(";req")) return undefined;
     return header(component.slice(1, -1)) ?? undefined;
   };

@@ -5,6 +5,7 @@ import type { VerifiedChain } from "./capability_chain.ts";
 import { type CounterWindow, counterWindow } from "./counter_window.ts";
 import type { Gate } from "./gate.ts";
 import type { Rule } from "./policy.ts";
+import type { ReplayStore } from "./replay.ts";
 import type { ReadRequestSignature, RequestParts } from "./request_signature.ts";
 import { acceptSessionKeys, type SessionKeys, type SessionTerms } from "./session_keys.ts";
 import { isSameText, type TextMac, textMac } from "./session_signature.ts";
@@ -40,8 +41,10 @@ export interface ServerSessions {
   get(id: string): ServerSession | undefined;
   /** The same, and one that has ended not long ago: which of its counters were used is remembered for longer. */
   remembered(id: string): ServerSession | undefined;
+  /** For how long it is remembered what requests under a session were let in, by now, in milliseconds. */
+  rememberedForMs(replay: ReplayStore): number;
   /** Whether one more fits. */
-  hasRoom(callerId: string): boolean;
+  hasRoom(caller: Pick<Workload, "id" | "thumbprint">): boolean;
   set(session: ServerSession): void;
 }
 
@@ -52,12 +55,16 @@ export interface ServerSessions {
  */
 export function serverSessions(now: () => number): ServerSessions {
   const sessions = new Map<string, ServerSession>();
+  let sinceMs = now(); // 0 where a runtime shows no time before the first request
   const counts = new Map<string, number>();
+  const count = (name: string, change: number) => {
+    const total = (counts.get(name) ?? 0) + change;
+    if (total === 0) counts.delete(name);
+    else counts.set(name, total);
+  };
   const forget = ({ id, caller }: ServerSession) => {
-    if (!sessions.delete(id)) return;
-    const left = counts.get(caller.id)! - 1;
-    if (left === 0) counts.delete(caller.id);
-    else counts.set(caller.id, left);
+    sessions.delete(id);
+    for (const name of [caller.id, caller.thumbprint]) count(name, -1);
   };
   return {
     get(id) {
@@ -68,17 +75,25 @@ export function serverSessions(now: () => number): ServerSessions {
       const session = sessions.get(id);
       return session && session.endsAtMs + MAX_REQUEST_MS > now() ? session : undefined;
     },
-    hasRoom(callerId) {
-      const isFull = () => sessions.size >= MAX_SESSIONS || (counts.get(callerId) ?? 0) >= MAX_SESSIONS_PER_CALLER;
+    rememberedForMs(replay) {
+      sinceMs ||= now();
+      // A store that is not shared does not have what was let in under sessions.
+      const beganMs = replay.shared !== false ? replay.sinceMs : Math.max(sinceMs, replay.sinceMs);
+      return Math.min(now() - beganMs, SHORTEST_REQUEST_MS);
+    },
+    hasRoom({ id, thumbprint }) {
+      const isFull = () =>
+        sessions.size >= MAX_SESSIONS || (counts.get(id) ?? 0) >= MAX_SESSIONS_PER_CALLER ||
+        (counts.get(thumbprint) ?? 0) >= MAX_SESSIONS_PER_KEY;
       if (isFull()) {
         for (const session of [...sessions.values()]) if (session.endsAtMs + MAX_REQUEST_MS <= now()) forget(session);
       }
       return !isFull();
     },
     set(session) {
-      const before = sessions.get(session.id);
-      if (!before) counts.set(session.caller.id, (counts.get(session.caller.id) ?? 0) + 1);
-      sessions.set(session.id, session);
+      const { id, caller } = session;
+      if (!sessions.has(id)) { for (const name of [caller.id, caller.thumbprint]) count(name, 1); }
+      sessions.set(id, session);
     },
   };
 }
@@ -118,13 +133,14 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   const opening = JSON.stringify([terms.token, terms.right, terms.audience, clientKey]);
   const known = gate.sessions.remembered(id);
   if (known && known.opening !== opening) return undefined; // one that somebody else has opened is not touched
+  if (!known && !gate.sessions.hasRoom(caller)) return undefined;
   const keys = known?.keys ??
     await acceptSessionKeys(await gate.identity.encryptionKey(), { id, clientKey: clientKey! }, terms);
   const clientMac = known?.clientMac ?? textMac(gate.hash, keys.client);
   if (!isSameText(clientMac(text!), mac!)) return undefined; // the client means another key of this server, an old one say
   const present = gate.sessions.remembered(id); // two requests may open it at once
   if (present && present.opening !== opening) return undefined;
-  if (!present && !gate.sessions.hasRoom(caller.id)) return undefined;
+  if (!present && !gate.sessions.hasRoom(caller)) return undefined;
   const window = present?.window ?? counterWindow(Number(from));
   window.raise(Number(from));
   const session: ServerSession = {
@@ -186,8 +202,12 @@ export function assertSessionHolds(gate: Gate, session: ServerSession): void {
 export const SESSION_MS = 600_000;
 /** For how long a request can be in time, in milliseconds: so long its counter is remembered, and ended sessions are. */
 const MAX_REQUEST_MS = 60_000;
+/** For how long a shared store remembers a request under a session at least, in milliseconds. */
+const SHORTEST_REQUEST_MS = 30_000;
 const MAX_SESSIONS = 8_192;
-const MAX_SESSIONS_PER_CALLER = 64;
+const MAX_SESSIONS_PER_CALLER = 1_024;
+/** Of one key: an identity may be many instances, and each has a session for each of its rights. */
+const MAX_SESSIONS_PER_KEY = 64;
 
 /**
  * The encapsulated key, the client's key, where its counters begin, which request this one is in place of, by its session

@@ -67,7 +67,7 @@ function waitedFor(
   { session, parts, read }: Verified,
 ): Promise<VerifiedChain | undefined> | undefined {
   const { safe, idempotent } = method?.options ?? {};
-  const mustTake = gate.replay.shared === true && (carries === "connection" || !(safe || idempotent));
+  const mustTake = gate.replay.shared !== false && (carries === "connection" || !(safe || idempotent));
   if (!mustTake && parts.header("authorization") == null) return undefined;
   return (async () => {
     if (mustTake) {
@@ -117,7 +117,7 @@ function assertDigest({ hash }: Gate, parts: RequestParts, body: Uint8Array): vo
 function unknown(gate: Gate, incoming: Incoming, parts: RequestParts, read: ReadSessionSignature): AuthError {
   const nonce = `${read.id}.${read.counter}`;
   if (gate.takeSignedRefusal()) incoming.sealRefusal(sealBySignature(gate, { parts, nonce, opened: undefined }));
-  const cause = gate.now() - gate.replay.sinceMs; // for the caller to judge by
+  const cause = gate.sessions.rememberedForMs(gate.replay); // for the caller to judge by
   return new AuthError("unknown_session", "Cannot accept the request: its session is not known", { cause });
 }
 

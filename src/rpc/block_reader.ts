@@ -38,7 +38,9 @@ function blockReader(
   broken: (what: string) => RpcError,
 ): EnvelopeReader {
   const limit = BLOCK_BYTES + ENVELOPE_HEAD + Math.max(maxBytes, MAX_END_BYTES) + PROOF_BYTES;
-  const outer = envelopeReader({ limitOf: (flags) => flags === BLOCK ? limit : undefined, broken });
+  // How long a block is said to be was proven by nobody, and must not choose what the reader is told.
+  const tooLarge = () => broken("a block is too large");
+  const outer = envelopeReader({ limitOf: (flags) => flags === BLOCK ? limit : undefined, broken, tooLarge });
   return {
     push: outer.push,
     next() {

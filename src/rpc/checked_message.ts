@@ -25,10 +25,10 @@ export function checkedInput(method: Method, admission: Admission, message: unkn
   return checked instanceof Promise ? checked.then(decided) : decided(checked);
 }
 
-/** Waits for the guard's decision on a message, no longer than the call may take. */
-export async function decide(admission: Admission, message: unknown, context: CallContext): Promise<void> {
-  const pending: unknown = admission.decide!(message);
-  assertNothing(isPromiseLike(pending) ? await context.wait(pending) : pending);
+/** Asks the guard to decide on a message; where it takes its time, no longer than the call may take. */
+export function decide(admission: Admission, message: unknown, context: CallContext): void | Promise<void> {
+  const decision: unknown = admission.decide!(message);
+  return isPromiseLike(decision) ? context.wait(decision).then(assertNothing) : assertNothing(decision);
 }
 
 function assertNothing(decision: unknown): void {

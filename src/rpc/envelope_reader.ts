@@ -27,6 +27,8 @@ export interface EnvelopeRules {
   limitOf(flags: number): number | undefined;
   /** Makes the error for a body that is none, of constant words. */
   broken(what: string): RpcError;
+  /** Makes the error for an envelope that is too large. @default {`resource_exhausted`, with the limit} */
+  readonly tooLarge?: () => RpcError;
 }
 
 /** The flags and the length before each envelope, in bytes. */
@@ -64,7 +66,8 @@ export function envelopeReader(rules: EnvelopeRules): EnvelopeReader {
     if (limit === undefined) throw unknownFlags(flags, rules);
     const length = ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0;
     if (length > limit) {
-      throw new RpcError("resource_exhausted", `Cannot read the stream: a message is over ${limit} bytes`);
+      throw rules.tooLarge?.() ??
+        new RpcError("resource_exhausted", `Cannot read the stream: a message is over ${limit} bytes`);
     }
     return { flags, length };
   }

@@ -11,8 +11,8 @@ export interface RequestHead {
   readonly method: string;
   /** The whole URL. */
   readonly url: string;
-  /** The headers, by their lower-case names. */
-  readonly headers: Pick<Headers, "get">;
+  /** The headers, by their lower-case names; a name that came twice has its values joined by a comma. */
+  readonly headers: { get(name: string): string | null | undefined };
 }
 
 /** A call as it arrives, before anything of it is decoded. */

@@ -1,3 +1,4 @@
+import { isPromiseLike } from "../internal/promise.ts";
 import { within } from "../internal/within.ts";
 import {
   ERROR_MEDIA_TYPE,
@@ -90,7 +91,7 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   let maxBytes = posted?.maxBytes ?? 0;
   const readOnce = () =>
     raw ??= posted && !framing!.streams ? receive(core, request, head, maxBytes, context) : NO_BODY;
-  const admitted = admit(core.guard, incomingOf(request, readOnce, exchange), context);
+  const admitted = admit(core.guard, incomingOf(request, head, readOnce, exchange), context);
   const admission = admitted instanceof Promise ? await admitted : admitted;
   exchange.seal = admission.seal;
   if (!endpoint) throw notFound();
@@ -102,11 +103,13 @@ async function answer(core: ServerCore, request: Request, exchange: Exchange): P
   const { codec, bytes } = posted
     ? { codec: posted, bytes: noLonger(await readOnce(), maxBytes) }
     : readGet(endpoint, request.method, head, query, core);
-  if (posted) admission.checkBody?.(bytes);
+  const checking = posted && admission.checkBody?.(bytes);
+  if (isPromiseLike(checking)) await context.wait(checking);
   const value = await invoke(endpoint, admission, decodeMessage(codec, bytes), context);
   const body = codec.encode(value);
   if (posted && !admission.seal) return new Response(body as BodyInit, core.answers.get(codec));
-  return await sealed(admission.seal, 200, unaryMediaType(codec.name), body, posted ? {} : UNSHARED);
+  const contentType = unaryMediaType(codec.name);
+  return await sealed(admission.seal, { status: 200, contentType, body }, posted ? undefined : UNSHARED);
 }
 
 /** Proves the head of a stream that was let in, and leaves the call to what follows it. */
@@ -127,10 +130,15 @@ async function answerStream(
 }
 
 /** The call as the guard sees it. */
-function incomingOf(request: Request, body: () => Promise<Uint8Array>, exchange: Exchange): Incoming {
+function incomingOf(
+  { method, url }: Request,
+  { all }: HttpHead,
+  body: () => Promise<Uint8Array>,
+  exchange: Exchange,
+): Incoming {
   return {
     method: exchange.endpoint?.method,
-    request,
+    request: { method, url, headers: all },
     carries: exchange.framing?.streams ? "stream" : "body",
     body,
     certificate: exchange.info?.[PEER_CERTIFICATE],
@@ -246,21 +254,26 @@ function receive(
   });
 }
 
-/** Adds the guard's proof and makes the response. */
-async function sealed(
+/** Adds the guard's proof and makes the response; at once where the proof is. */
+function sealed(
   seal: Seal | undefined,
-  status: number,
-  contentType: string,
-  body: string | Uint8Array,
-  more: Readonly<Record<string, string>>,
-): Promise<Response> {
-  const proof = seal && await proven(seal, { status, contentType, body });
-  return new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
+  answer: OutgoingResponse,
+  more: Readonly<Record<string, string>> | undefined,
+): Response | Promise<Response> {
+  const { status, contentType, body } = answer;
+  const respond = (proof: Readonly<Record<string, string>> | undefined) =>
+    new Response(body as BodyInit, { status, headers: { "content-type": contentType, ...more, ...proof } });
+  const proof = seal && proven(seal, answer);
+  return proof instanceof Promise ? proof.then(respond) : respond(proof);
 }
 
 /** What proves a response. */
-function proven(seal: Seal, response: OutgoingResponse): Promise<Readonly<Record<string, string>>> {
-  return within(Promise.resolve(seal(response)), () => MAX_SEAL_MS, tooSlow);
+function proven(
+  seal: Seal,
+  response: OutgoingResponse,
+): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>> {
+  const proof = seal(response);
+  return isPromiseLike(proof) ? within(Promise.resolve(proof), () => MAX_SEAL_MS, tooSlow) : proof;
 }
 
 /** The longest that a guard may take to prove an answer, in milliseconds. */
@@ -277,14 +290,13 @@ async function refuse(
 ): Promise<Response> {
   const { seal } = exchange;
   discard(request);
-  const answer = await refusalOf(core, error, exchange);
-  const headers = { ...UNSHARED, ...answer.headers };
+  const { headers: own, ...answer } = await refusalOf(core, error, exchange);
+  const headers = { ...UNSHARED, ...own };
   try {
-    return await sealed(seal, answer.status, answer.contentType, answer.body, headers);
+    return await sealed(seal, answer, headers);
   } catch (cause) {
     // A guard that cannot prove answers leaves errors unproven, and those a client counts as no answer at all.
-    const { status, contentType, body } = await refusalOf(core, cause, exchange);
-    return await sealed(undefined, status, contentType, body, headers);
+    return await sealed(undefined, await refusalOf(core, cause, exchange), headers);
   }
 }
 

@@ -1,6 +1,6 @@
 import { RpcError } from "./rpc_error.ts";
 
-/** The request headers that the protocol looks at; a name that came twice has its values joined by a comma. */
+/** The request headers that anyone looks at; a name that came twice has its values joined by a comma. */
 export interface HttpHead {
   contentType?: string;
   contentLength?: string;
@@ -11,9 +11,11 @@ export interface HttpHead {
   protocolVersion?: string;
   fetchSite?: string;
   host?: string;
+  /** All headers by their lower-case names, for the guard: asking the runtime for each would cost more than this pass. */
+  readonly all: ReadonlyMap<string, string>;
 }
 
-const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
+const FIELDS: ReadonlyMap<string, Exclude<keyof HttpHead, "all">> = /* @__PURE__ */ new Map([
   ["content-type", "contentType"],
   ["content-length", "contentLength"],
   ["content-encoding", "contentEncoding"],
@@ -33,10 +35,12 @@ const FIELDS: ReadonlyMap<string, keyof HttpHead> = /* @__PURE__ */ new Map([
  * @throws {HttpRefusal} The headers are larger than `maxBytes`.
  */
 export function readHead(headers: Headers, maxBytes: number): HttpHead {
-  const head: HttpHead = {};
+  const all = new Map<string, string>();
+  const head: HttpHead = { all };
   let bytes = 0;
   headers.forEach((value, name) => {
     bytes += name.length + value.length;
+    all.set(name, value);
     const field = FIELDS.get(name);
     if (field) head[field] = value;
   });

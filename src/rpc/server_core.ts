@@ -122,7 +122,8 @@ export async function invoke(
   const input = check(method.validateInput, message);
   const { value, issues } = input instanceof Promise ? await context.wait(input) : input;
   if (issues) throw new RpcError("invalid_argument", mismatch("The message", issues));
-  if (admission.decide) await decide(admission, value, context);
+  const deciding = admission.decide && decide(admission, value, context);
+  if (deciding) await deciding;
   let answer = run(value, context);
   if (isPromiseLike(answer)) answer = await context.wait(answer, { keepsItsPlace: true });
   assertPlain(answer);

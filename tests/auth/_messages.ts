@@ -113,7 +113,11 @@ export async function answerOf(
     "content-digest": await contentDigest(new TextEncoder().encode(body)),
     "workload-identity-token": (await identity.credential()).token.reveal(),
   };
-  const parts = responseParts(status, { method, target: targetOf(url) }, headers);
+  const parts = responseParts(
+    status,
+    { method, target: targetOf(url), token: request["workload-identity-token"] },
+    headers,
+  );
   const terms = { created: nowS, nonce: crypto.randomUUID(), requestNonce: parameterOf(request, "nonce") };
   return new Response(body, { status, headers: { ...headers, ...await signResponse(parts, terms, identity) } });
 }

@@ -225,7 +225,8 @@ describe("prove() accepts no answer that is not proven", () => {
       const response = await answerOf(identity, request, BODY);
       const headers = Object.fromEntries(response.headers);
       const { components, terms } = forgedFrom(headers);
-      const value = valueOf(responseParts(200, { method: "POST", target: targetOf(request.url) }, headers));
+      const token = request.headers["workload-identity-token"];
+      const value = valueOf(responseParts(200, { method: "POST", target: targetOf(request.url), token }, headers));
       const forged = { components: components.filter((name) => name !== uncover), terms: change(terms) };
       return new Response(BODY, { headers: { ...headers, ...await forge(forged, value, identity) } });
     };

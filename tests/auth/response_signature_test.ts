@@ -21,7 +21,12 @@ before(async () => {
   key = await importPublicKey(signer.jwk);
 });
 
-async function accept(headers: Headers, status = 200, request = REQUEST, nonce = "requested") {
+async function accept(
+  headers: Headers,
+  status = 200,
+  request: { readonly method: string; readonly target: string; readonly token?: string } = REQUEST,
+  nonce = "requested",
+) {
   const parts = responseParts(status, request, headers);
   const read = readResponseSignature(parts, nonce);
   await verifyMessageSignature(read, key, valueOf(parts));
@@ -38,6 +43,18 @@ test("signResponse() covers status, request and every header with an effect that
   const covered = [...BASIC, ...ALL].join(" ");
   assert.equal(headers["signature-input"], `wimse=(${covered})${WRITTEN};wimse-req-nonce="requested"`);
   assertInTime(await accept(headers), NOW_S * 1_000);
+});
+
+test("signResponse() covers the token of the caller that it answers, and readResponseSignature() asks for it", async () => {
+  const asked = { ...REQUEST, token: "the caller's" };
+  const parts = responseParts(200, asked, {});
+  const headers = await signResponse(parts, TERMS, signer);
+  const covered = [...BASIC, '"workload-identity-token";req'].join(" ");
+  assert.equal(headers["signature-input"], `wimse=(${covered})${WRITTEN};wimse-req-nonce="requested"`);
+  await accept(headers, 200, asked);
+  await assert.rejects(accept(await signed({}), 200, asked), because("wrong_coverage"));
+  await assert.rejects(accept(headers, 200, { ...REQUEST, token: "another's" }), because("bad_signature"));
+  await assert.rejects(accept(headers), because("wrong_coverage"));
 });
 
 test("signResponse() covers nothing that is not there", async () => {

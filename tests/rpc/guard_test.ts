@@ -105,7 +105,12 @@ test("createServer() asks its guard about each call, known methods and unknown o
   for (const request of requests) await server.fetch(request);
   await server.call({ method: Echo.methods.look, message, timeoutMs: 100 });
   assert.deepEqual(incoming.map(({ method }) => method), [Echo.methods.say, undefined, Echo.methods.look]);
-  assert.deepEqual(incoming.map(({ request }) => request), [requests[0], requests[1], undefined]);
+  assert.deepEqual(incoming.map(({ request }) => request?.url), [requests[0]!.url, requests[1]!.url, undefined]);
+  assert.deepEqual(incoming.map(({ request }) => request?.headers.get("content-type")), [
+    "application/json",
+    "application/json",
+    undefined,
+  ]);
 });
 
 for (const path of ["/", "/echo.v1", "/x/echo.v1/say", "/echo.v1/say/", "/echo.v1/%73ay", "/__proto__/say"]) {

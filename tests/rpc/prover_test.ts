@@ -57,7 +57,7 @@ for (const later of [false, true]) {
     };
     assert.deepEqual(proven.map(({ method, url, body }) => ({ method, url, body })), [request, request]);
     assert.deepEqual(proven.map(({ headers }) => headers["content-type"]), ["application/json", "application/json"]);
-    assert.deepEqual(proven.map(({ call }) => call.message), [message, message]);
+    assert.deepEqual(proven.map(({ call }) => call!.message), [message, message]);
     assert.deepEqual(headers.map((each) => each.get("x-proof")), ["1", "2"]);
   });
 }

@@ -16,6 +16,8 @@ export interface LaunchOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Flags for the `deno` executable. @default {["-A"]} */
   readonly denoFlags?: readonly string[];
+  /** How long it may live, in milliseconds. @default {20_000} */
+  readonly lifeMs?: number;
 }
 
 /** A server program that listens. */
@@ -188,7 +190,7 @@ export function run(command: string, args: readonly string[], options: LaunchOpt
   let stdout = "";
   let stderr = "";
   let changed = Promise.withResolvers<void>();
-  const timer = setTimeout(() => process.kill("SIGKILL"), LIFE_MS);
+  const timer = setTimeout(() => process.kill("SIGKILL"), options.lifeMs ?? LIFE_MS);
   const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>, add: (text: string) => void) => {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
       add(text);

@@ -170,7 +170,7 @@ test("createFetch() refuses a certificate without its key, a key without its cer
 test("listenOnNode() closes an HTTP/1.1 connection that carries nothing for silentMs", async () => {
   const certificate = await issueCertificate();
   const options = { ...certificate, hostname: "127.0.0.1", port: 0, drainMs: 0 };
-  const listener = await listenOnNode(options, () => Promise.resolve(new Response()), { silentMs: 50 });
+  const listener = await listenOnNode(options, { answer: () => Promise.resolve(new Response()) }, { silentMs: 50 });
   const where = {
     hostname: "127.0.0.1",
     port: listener.port,

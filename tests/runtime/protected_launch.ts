@@ -75,6 +75,9 @@ export async function createProtectedLauncher(
   };
 }
 
+/** A server is called by one client after the other. */
+const SERVER_LIFE_MS = 60_000;
+
 const nameOf = (runtime: RuntimeName, role: Role) => `${runtime}_protected_${role}`;
 
 type Task =
@@ -85,13 +88,14 @@ async function start(dir: string, runtime: RuntimeName, task: Task): Promise<Pro
   const name = nameOf(runtime, task.role);
   const bundle = `${dir}/${name}.mjs`;
   const argument = JSON.stringify(task.input);
+  const options = task.role === "server" ? { lifeMs: SERVER_LIFE_MS } : {};
   switch (runtime) {
     case "deno":
-      return run(Deno.execPath(), ["run", "-A", "--no-prompt", `${PROGRAMS}/${name}.ts`, argument], {});
+      return run(Deno.execPath(), ["run", "-A", "--no-prompt", `${PROGRAMS}/${name}.ts`, argument], options);
     case "bun":
-      return run(await executable("bun"), [bundle, argument], {});
+      return run(await executable("bun"), [bundle, argument], options);
     case "node":
-      return run("node", [bundle, argument], {});
+      return run("node", [bundle, argument], options);
     case "workerd": {
       const config = `${dir}/${name}-${crypto.randomUUID()}.capnp`;
       const text = task.role === "server"
@@ -99,7 +103,7 @@ async function start(dir: string, runtime: RuntimeName, task: Task): Promise<Pro
         : workerdConfig("client", bundle, task.input);
       await Deno.writeTextFile(config, text);
       const command = task.role === "server" ? ["serve", "--control-fd=1"] : ["test"];
-      return run(await executable("workerd"), [...command, config], {});
+      return run(await executable("workerd"), [...command, config], options);
     }
   }
 }

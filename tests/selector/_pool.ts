@@ -43,6 +43,7 @@ export function instanceOf(identity: string, id: string, about: Partial<Instance
     weight: 100,
     draining: false,
     encryptionKey: undefined,
+    signer: undefined,
     sequence: 1,
     expiresAtMs: Infinity,
     ...about,

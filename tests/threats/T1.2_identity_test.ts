@@ -3,6 +3,7 @@ import {
   type AuthReason,
   createAuthority,
   createTrust,
+  generateEncryptionKey,
   generateKey,
   type Identity,
   importIdentity,
@@ -51,11 +52,12 @@ async function impostor(now: () => number, sub: string, signer: { kid: string; s
   const iat = now() / 1_000;
   const claims = { cnf: { jwk: key.jwk }, exp: iat + 600, iat, jti: "t1", sub, ...more };
   const token = secret(await signJws("wit+jwt", claims, signer));
-  const own: Pick<Identity, "id" | "key" | "publicKey" | "sign" | "credential"> = {
+  const own: Pick<Identity, "id" | "key" | "publicKey" | "sign" | "credential" | "encryptionKey"> = {
     id: sub,
     key,
     publicKey: key.publicKey,
     sign: key.sign,
+    encryptionKey: generateEncryptionKey,
     credential: () => ({ token, expiresAtMs: now() + 600_000 }),
   };
   return {

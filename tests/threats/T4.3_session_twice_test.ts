@@ -2,7 +2,7 @@
 // the same request: of another instance, or of the same server once it does not know the session any more.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { allow, type ReplayStore } from "../../src/auth/mod.ts";
+import { allow, importIdentity, prove, type ReplayStore } from "../../src/auth/mod.ts";
 import { resigned } from "../auth/_messages.ts";
 import { kindsOf, send, underSession } from "../auth/_sessions.ts";
 import { type Captured, ECHO, protectedEcho, WEB, world } from "../auth/_world.ts";
@@ -131,6 +131,60 @@ describe("T4.3 a call that must not run twice, and a refusal that somebody shows
   });
 });
 
+describe("T4.3 a call that is made again after a refusal", () => {
+  for (const [method, requests, code] of [["say", 1, "unavailable"], ["look", 2, undefined]] as const) {
+    test(`T4.3 ${method} is made ${requests} times where no session can say any more which request it is in place of`, async () => {
+      const at = await world();
+      const web = await at.join(WEB);
+      at.now.pass((await web.credential()).expiresAtMs - at.now() - 20_000);
+      const echo = await protectedEcho(at);
+      const restarted = await protectedEcho(at, { identity: echo.identity });
+      at.now.pass(10_000);
+      const captured: Captured[] = [];
+      const road = { isLate: false };
+      const client = echo.client(web, {
+        captured,
+        async through(request, pass) {
+          if (!road.isLate) return await pass(request);
+          if (at.now() < 1_800_003_594_000) at.now.pass(6_000);
+          return await send(restarted, request);
+        },
+      });
+      for (let i = 0; i < 3; i++) await client.say({ text: "first" });
+      captured.length = 0;
+      road.isLate = true;
+      const error = await client[method]({ text: "x" }).then(() => undefined, ({ code }) => code);
+      assert.deepEqual([error, captured.length, restarted.calls.length], [code, requests, requests - 1]);
+      assert.equal(kindsOf(captured)[0], "session");
+    });
+  }
+
+  test("T4.3 a request that is refused twice still says what it is in place of", async () => {
+    const { echo, web, world: { trust, now } } = await underSession();
+    const url = "https://echo.test/echo.v1/say";
+    const headers = { "content-type": "application/json" };
+    const body = '{"text":"x"}';
+    const prover = prove({ identity: web, trust, peer: ECHO, now });
+    const attempt = async () => await prover.prove({ method: "POST", url, headers, body, call: undefined });
+    for (let i = 0; i < 2; i++) {
+      const proof = await attempt();
+      const response = await send(echo, { method: "POST", url, body, headers: { ...headers, ...proof.headers } });
+      await proof.verify!({
+        status: response.status,
+        headers: response.headers,
+        body: new Uint8Array(await response.arrayBuffer()),
+      });
+    }
+    const first = await attempt();
+    const [, id, counter] = /keyid="([^"]*)";nonce="(\d+)"/.exec(first.headers!["signature-input"]!)!;
+    const second = await first.again!();
+    const third = await second.again!();
+    for (const { headers } of [second, third]) {
+      assert.ok(headers!["postern-session"]!.includes(`, instead="${id}.${counter}", mac=`));
+    }
+  });
+});
+
 /** A client whose identity is renewed in the nick of time, and a road on which time passes after a delivery. */
 async function renewing(
   at: Awaited<ReturnType<typeof world>>,
@@ -139,7 +193,6 @@ async function renewing(
 ) {
   const token = await at.authority.issue(first.key.jwk, { id: WEB });
   const held = await first.credential();
-  const { importIdentity } = await import("../../src/auth/mod.ts");
   const next = importIdentity(first.key, token, { now: at.now });
   const credential = () => at.now() < held.expiresAtMs - 5_000 ? Promise.resolve(held) : next.credential();
   const web = { ...first, credential };

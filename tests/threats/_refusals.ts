@@ -33,10 +33,10 @@ export const SMALL: readonly Refusal[] = [
   refusal("wrong method", 404, "unimplemented", { path: "/greeter.v1/nothing" }),
   refusal("no path", 404, "unimplemented", { path: "/" }),
   refusal("a method that is not open", 403, "permission_denied", { path: "/greeter.v1/closed", body: "{}" }),
-  refusal("PUT", 405, "unimplemented", { verb: "PUT" }),
-  refusal("OPTIONS", 405, "unimplemented", { verb: "OPTIONS", body: "" }),
-  refusal("GET of a method that is not safe", 405, "unimplemented", { verb: "GET", body: "" }),
-  refusal("media type", 415, "invalid_argument", withHeader("content-type", "text/plain")),
+  refusal("PUT", 405, "unknown", { verb: "PUT" }),
+  refusal("OPTIONS", 405, "unknown", { verb: "OPTIONS", body: "" }),
+  refusal("GET of a method that is not safe", 405, "unknown", { verb: "GET", body: "" }),
+  refusal("media type", 415, "unknown", withHeader("content-type", "text/plain")),
   refusal("compression", 415, "unimplemented", withHeader("content-encoding", "gzip")),
   refusal("timeout", 400, "invalid_argument", withHeader("connect-timeout-ms", "soon")),
   refusal("protocol version", 400, "invalid_argument", withHeader("connect-protocol-version", "2")),
@@ -54,8 +54,8 @@ const LONG = JSON.stringify({ name: "Ada".repeat(1000) });
 export const UNREAD: readonly Refusal[] = [
   refusal("wrong method, long body", 404, "unimplemented", { path: "/greeter.v1/nothing", body: LONG }),
   refusal("not open, long body", 403, "permission_denied", { path: "/greeter.v1/closed", body: LONG }),
-  refusal("PUT, long body", 405, "unimplemented", { verb: "PUT", body: LONG }),
-  refusal("media type, long body", 415, "invalid_argument", {
+  refusal("PUT, long body", 405, "unknown", { verb: "PUT", body: LONG }),
+  refusal("media type, long body", 415, "unknown", {
     ...withHeader("content-type", "text/plain"),
     body: LONG,
   }),

@@ -1,4 +1,4 @@
-import { createFetch } from "../../../src/runtime/node.ts";
+import { createFetch, createWebSocket } from "../../../src/runtime/node.ts";
 import { runClient } from "./protected_client.ts";
 
-await runClient(createFetch);
+await runClient(createFetch, createWebSocket);

@@ -1,5 +1,5 @@
 /** The protected server of the programs, which learns who it is from texts that its starter gives it. */
-import { cbor, createServer, implement, json, rpc, RpcError, type Server, service } from "@postern/rpc";
+import { cbor, createServer, implement, json, rpc, RpcError, type Server, service, stream } from "@postern/rpc";
 import {
   allow,
   createTrust,
@@ -20,6 +20,7 @@ const Name = v.pipe(v.string(), v.maxLength(64));
 const Data = v.strictObject({ bytes: v.instance(Uint8Array), at: v.date(), big: v.bigint() });
 const Cents = v.strictObject({ cents: v.number() });
 const Texts = v.array(v.string());
+const Items = v.strictObject({ n: v.number(), data: v.optional(v.string()) });
 const Caller = v.object({ id: v.string(), roles: Texts, attributes: v.record(v.string(), v.string()) });
 
 /** What `hello` answers: who called, how many calls have reached a handler, and why others were refused since the last. */
@@ -33,6 +34,11 @@ export const Guarded = service("guarded.v1", {
   crash: rpc(Nothing, Nothing),
   charge: rpc(Cents, v.object({ cents: v.number(), path: Texts })),
   shut: rpc(Nothing, Nothing),
+  upTo: rpc(Items, stream(Items), { errors: { out_of_range: v.strictObject({ left: v.number() }) } }),
+  sum: rpc(stream(Items), Items),
+  double: rpc(stream(Items), stream(Items)),
+  left: rpc(Nothing, Items),
+  shutStream: rpc(stream(Items), stream(Items)),
 });
 
 /** One member of a trust domain, as another process gets it. */
@@ -76,7 +82,9 @@ export async function memberOf(
  * @returns The server.
  */
 export async function createProtectedApp({ member, caller, startedMsAgo = 0 }: ProtectedAppInput): Promise<Server> {
-  const open = ["hello", "mirror", "fail", "crash"].map((name) => `guarded.v1/${name}`);
+  const open = ["hello", "mirror", "fail", "crash", "upTo", "sum", "double", "left"].map((name) =>
+    `guarded.v1/${name}`
+  );
   const refused: string[] = [];
   const record = ({ event, reason }: { readonly event: string; readonly reason?: string | undefined }) =>
     void (event === "call.refuse" && refused.push(`${reason}`));
@@ -91,7 +99,10 @@ export async function createProtectedApp({ member, caller, startedMsAgo = 0 }: P
 
 function implementation(refused: string[]) {
   let calls = 0;
+  let left = 0;
   return implement(Guarded, {
+    ...streams(() => left++),
+    left: () => ({ n: left }),
     hello: ({ name }, { caller }) => {
       const { id, roles, attributes } = caller!;
       const known = { id, roles: [...roles], attributes: { ...attributes } };
@@ -109,4 +120,33 @@ function implementation(refused: string[]) {
     charge: ({ cents }, { capability }) => (calls++, { cents, path: [...capability!.path] }),
     shut: () => (calls++, {}),
   });
+}
+
+/** Streams of every shape; `left` is told where a reader went before the end. */
+function streams(left: () => void) {
+  type Item = v.InferOutput<typeof Items>;
+  return {
+    async *upTo({ n, data = "" }: Item) {
+      let isWhole = false;
+      try {
+        for (let i = 1; i <= Math.abs(n); i++) yield { n: i, data };
+        isWhole = true;
+        if (n < 0) throw new RpcError("out_of_range", "There are no more", { details: { left: 3 } });
+      } finally {
+        if (!isWhole) left();
+      }
+    },
+    async sum(items: AsyncIterable<Item>) {
+      let n = 0;
+      for await (const each of items) n += each.n;
+      return { n };
+    },
+    async *double(items: AsyncIterable<Item>) {
+      for await (const { n } of items) yield { n: 2 * n };
+    },
+    async *shutStream(items: AsyncIterable<Item>) {
+      left();
+      yield* items;
+    },
+  };
 }

@@ -10,7 +10,7 @@ import { newNonce } from "./message_signature.ts";
 import type { Rule } from "./policy.ts";
 import type { RequestParts } from "./request_signature.ts";
 import { signResponse } from "./response_signature.ts";
-import { assertSessionHolds, type ServerSession } from "./server_session.ts";
+import { holding, type ServerSession } from "./server_session.ts";
 import { sessionChannel } from "./session_channel.ts";
 import { CONTENT_DIGEST_HEADER, ENCRYPTION_KEY_HEADER, SESSION_HEADER, WIT_HEADER } from "./wire.ts";
 import type { Workload } from "./wit.ts";
@@ -40,6 +40,8 @@ export function admitted(gate: Gate, incoming: Incoming, settled: Settled): Admi
     ...{ caller: publicCaller(caller), origin, capability: right && publicRight(right) },
     ...seal && { seal },
     ...channel && { channel },
+    ...incoming.carries === "stream" &&
+      { assertHolds: holding(gate, { caller, right, revision: gate.trust.revision }) },
     ...untilTheEnd(gate, incoming, { caller, decide, leave, checkBody }),
   };
 }
@@ -63,7 +65,7 @@ export function channelFor(gate: Gate, opened: Opened | undefined): Channel {
     side: "server",
     signature,
     hash: gate.hash,
-    assertHolds: () => assertSessionHolds(gate, session),
+    assertHolds: holding(gate, session),
   });
 }
 
@@ -86,7 +88,7 @@ export function admitConnection(gate: Gate, opened: Opened | undefined, seal: Se
 }
 
 async function admitOnConnection(gate: Gate, session: ServerSession, incoming: Incoming): Promise<Admission> {
-  assertSessionHolds(gate, session);
+  holding(gate, session)();
   if (incoming.method?.options.proof === "signature") {
     throw new AuthError("signature_required", "Cannot accept the call: it is not signed by itself");
   }

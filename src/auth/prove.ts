@@ -146,6 +146,9 @@ async function proveRequest(client: ProvingClient, request: OutgoingRequest, aga
   const session = await sessions.get(own?.authorization ?? "", own?.expiresAtMs);
   const isKnown = session?.isOpen && (!call || sessions.serves(call.method.service));
   if (isKnown) return proveBySession(client, request, { headers, session });
+  if (body === undefined && !session && call && sessions.serves(call.method.service)) {
+    throw new RpcError("unauthenticated", "Cannot open a stream: what it would be proven by is about to end");
+  }
   // One call opens it, while others are signed; a stream cannot do without.
   const opens = session && (body === undefined || again.instead || session.claim()) ? session : undefined;
   if (again.instead && !opens && !isRepeatable(call)) {

@@ -27,8 +27,6 @@ export interface ServerSession {
   readonly window: CounterWindow;
   /** Until when requests may come under it, in milliseconds since 1970. */
   readonly endsAtMs: number;
-  /** When the first of the tokens that it was opened with ends, in milliseconds since 1970. */
-  readonly credentialsEndAtMs: number;
   /** Which state of trust it was opened in: in another, its tokens may be revoked. */
   readonly revision: number;
   /** The rules that match each method: they depend on nothing that changes within a session. */
@@ -144,7 +142,7 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   const window = present?.window ?? counterWindow(Number(from));
   window.raise(Number(from));
   const session: ServerSession = {
-    ...{ id, caller, right, opening, keys, window, credentialsEndAtMs },
+    ...{ id, caller, right, opening, keys, window },
     clientMac: present?.clientMac ?? clientMac,
     serverMac: present?.serverMac ?? textMac(gate.hash, keys.server),
     endsAtMs: gate.sessions.get(id)?.endsAtMs ?? Math.min(gate.now() + SESSION_MS, credentialsEndAtMs),
@@ -179,23 +177,33 @@ async function takeInstead(
   await gate.replay.take({ signer: caller.id, nonce: `${id}.${counter}`, expiresAtMs });
 }
 
+/** By what something that goes on was let in. */
+export interface LetInBy {
+  readonly caller: Workload;
+  readonly right: VerifiedChain | undefined;
+  /** The state of trust in which both were verified. */
+  readonly revision: number;
+}
+
 /**
- * Refuses what goes on under a session whose tokens have ended or were revoked since.
- *
- * @throws {RpcError} `unauthenticated`.
+ * Gives what refuses to go on once a token has ended or was revoked since: an `RpcError` of code `unauthenticated`, or
+ * `permission_denied` where it is the right.
  */
-export function assertSessionHolds(gate: Gate, session: ServerSession): void {
+export function holding(gate: Gate, { caller, right, revision }: LetInBy): () => void {
   const { trust, now } = gate;
-  const { caller, right, revision, credentialsEndAtMs } = session;
-  if (credentialsEndAtMs <= now()) throw new RpcError("unauthenticated", "What the stream was opened with has ended");
-  if (revision === trust.revision) return;
-  try {
-    const { id, thumbprint, tokenId, trustDomain } = caller;
-    trust.assertNotRevoked(trustDomain, { id, key: thumbprint, tokens: [tokenId] });
-    if (right) assertRightNotRevoked(gate, right);
-  } catch (cause) {
-    throw new RpcError("unauthenticated", "What the stream was opened with was revoked", { cause });
-  }
+  const { id, thumbprint, tokenId, trustDomain, expiresAtMs } = caller;
+  return () => {
+    const nowMs = now();
+    if (expiresAtMs <= nowMs) throw new RpcError("unauthenticated", "What the stream was opened with has ended");
+    if (right && right.expiresAtMs <= nowMs) throw new RpcError("permission_denied", "The stream's right has ended");
+    if (revision === trust.revision) return;
+    try {
+      trust.assertNotRevoked(trustDomain, { id, key: thumbprint, tokens: [tokenId] });
+      if (right) assertRightNotRevoked(gate, right);
+    } catch (cause) {
+      throw new RpcError("unauthenticated", "What the stream was opened with was revoked", { cause });
+    }
+  };
 }
 
 /** The longest that a session is used for requests, in milliseconds. */

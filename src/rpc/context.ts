@@ -56,7 +56,7 @@ export interface Context {
   /** How long the call may still take, in milliseconds; 0 when the time is up, Infinity for a stream without a deadline. */
   readonly remainingMs: number;
   /**
-   * Notes something in the server's log, under the call's correlation id.
+   * Notes something in the server's log, under the call's correlation id; called as `context.log(…)`.
    *
    * @param event What happened, in constant words.
    * @param fields What goes with it.

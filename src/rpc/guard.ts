@@ -76,6 +76,11 @@ export interface Admission {
   decide?(message: unknown): void | Promise<void>;
   /** Checks the raw body before it is decoded, where `admit` did not; MUST throw an {@linkcode RpcError} to refuse it. */
   checkBody?(body: Uint8Array): void | Promise<void>;
+  /**
+   * Asked about a stream before each of its messages, either way: MUST throw an {@linkcode RpcError} when what it was let
+   * in by holds no longer.
+   */
+  assertHolds?(): void;
   /** Proves the response. */
   readonly seal?: Seal;
   /** Proves what follows the heads of a stream or a connection, each way. */

@@ -75,6 +75,7 @@ function inputOf(running: Running, messages: AsyncIterable<unknown>): AsyncItera
   const accept = (next: IteratorResult<unknown>) => {
     if (next.done) return to.end();
     try {
+      admission.assertHolds?.();
       const value = checkedInput(method, admission, next.value);
       if (isPromiseLike(value)) value.then(to.give, refuse);
       else to.give(value);
@@ -112,7 +113,7 @@ async function only(input: AsyncIterator<unknown>): Promise<unknown> {
 
 /** The handler's messages as they leave. */
 function outputOf(running: Running, answer: unknown, end: () => void): AsyncIterable<unknown> {
-  const { endpoint: { method }, context, context: { signal } } = running;
+  const { endpoint: { method }, admission, context, context: { signal } } = running;
   const answers = running.answers = iteratorOf(answer);
   let to: Taker<unknown> | undefined;
   const over = (error: unknown) => to?.fail(running.refused ? running.refused.error : error);
@@ -121,6 +122,7 @@ function outputOf(running: Running, answer: unknown, end: () => void): AsyncIter
     if (running.refused) return over(undefined);
     if (next.done) return to!.end();
     try {
+      admission.assertHolds?.();
       const value = checkedOutput(method, next.value);
       if (isPromiseLike(value)) value.then(to!.give, over);
       else to!.give(value);

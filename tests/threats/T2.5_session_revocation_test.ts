@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createTrust, issueCapability, type Revocations } from "../../src/auth/mod.ts";
-import { assertSessionHolds, type ServerSession } from "../../src/auth/server_session.ts";
+import { holding, type ServerSession } from "../../src/auth/server_session.ts";
 import type { Gate } from "../../src/auth/gate.ts";
 import { PEER_CERTIFICATE, RpcError } from "../../src/rpc/mod.ts";
 import { heldBack, kindsOf, reasonsOf, send, type Under, underSession } from "../auth/_sessions.ts";
@@ -93,7 +93,6 @@ async function opened(under: Under) {
     caller,
     right: undefined,
     revision: trust.revision,
-    credentialsEndAtMs: caller.expiresAtMs,
   } as unknown as ServerSession;
   return { gate, session };
 }
@@ -103,11 +102,11 @@ describe("T2.5 a stream under a session", () => {
   test("T2.5 a stream goes on until the first of its tokens ends", async () => {
     const under = await underSession();
     const { gate, session } = await opened(under);
-    assertSessionHolds(gate, session);
-    under.world.now.pass(session.credentialsEndAtMs - under.world.now() - 1);
-    assertSessionHolds(gate, session);
+    holding(gate, session)();
+    under.world.now.pass(session.caller.expiresAtMs - under.world.now() - 1);
+    holding(gate, session)();
     under.world.now.pass(1);
-    assert.throws(() => assertSessionHolds(gate, session), isUnauthenticated);
+    assert.throws(() => holding(gate, session)(), isUnauthenticated);
   });
 
   for (const [title, what] of REVOKED.slice(0, 3)) {
@@ -115,9 +114,9 @@ describe("T2.5 a stream under a session", () => {
       const under = await underSession();
       const { gate, session } = await opened(under);
       await revoke(under, { ids: [`spiffe://${DOMAIN}/somebody`] });
-      assertSessionHolds(gate, session);
+      holding(gate, session)();
       await revoke(under, await what(under));
-      assert.throws(() => assertSessionHolds(gate, session), isUnauthenticated);
+      assert.throws(() => holding(gate, session)(), isUnauthenticated);
     });
   }
 
@@ -127,8 +126,8 @@ describe("T2.5 a stream under a session", () => {
     const right = { tokenIds: ["a", "b"], signers: [] };
     const byTheRight = { ...session, right } as unknown as ServerSession;
     await revoke(under, { tokens: ["b"] });
-    assertSessionHolds(gate, session);
-    assert.throws(() => assertSessionHolds(gate, byTheRight), isUnauthenticated);
+    holding(gate, session)();
+    assert.throws(() => holding(gate, byTheRight)(), isUnauthenticated);
   });
 });
 

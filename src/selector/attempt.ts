@@ -26,13 +26,26 @@ export async function attemptAt(
   try {
     const reply = await member.transport(call);
     verdict = "fine";
-    return reply;
+    return reply.messages ? { ...reply, messages: counted(reply.messages, fleet, member) } : reply;
   } catch (error) {
     verdict = isOvertaken() ? "overtaken" : verdictOf(error, performance.now() - startedAt);
     throw error;
   } finally {
     member.inFlight--;
     fleet.observe(member, { verdict, tookMs: performance.now() - startedAt, isProbe });
+  }
+}
+
+/** A stream is a load for as long as it is read, and may fail long after it began. */
+async function* counted(messages: AsyncIterable<unknown>, fleet: Fleet, member: Member): AsyncGenerator<unknown> {
+  member.inFlight++;
+  try {
+    yield* messages;
+  } catch (error) {
+    fleet.observe(member, { verdict: verdictOf(error, 0), tookMs: 0, isProbe: false });
+    throw error;
+  } finally {
+    member.inFlight--;
   }
 }
 

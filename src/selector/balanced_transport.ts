@@ -22,6 +22,7 @@ import {
   type Reply,
   RpcError,
   type Transport,
+  webSocketTransport,
 } from "../rpc/mod.ts";
 import { attemptAt, attemptHedged } from "./attempt.ts";
 import type { InstanceFilter } from "./filters.ts";
@@ -43,9 +44,10 @@ export interface BalancedTransportOptions
   /** Which instances may be called at all. @default {all that are verified} */
   readonly filters?: readonly InstanceFilter[];
   /**
-   * Makes the transport to one endpoint; it MUST use the prover, which accepts only the instance's own answers.
+   * Makes the transport to one endpoint: an `https:` one where the instance has any, else a `wss:` one. It MUST use the
+   * prover, which accepts only the instance's own answers.
    *
-   * @default {fetchTransport(endpoint, { prover })}
+   * @default {fetchTransport(endpoint, { prover }), or webSocketTransport}
    */
   readonly connect?: (endpoint: string, prover: Prover, instance: Instance) => Transport;
   /**
@@ -167,9 +169,9 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
   assertRange("panicShare", panicShare, 0, 1);
   const { namespace, endpoints, audit, now, trustDomains = [identity.trustDomain] } = rest;
   const verified = verifiedRegistry(registry, given({ trust, trustDomains, namespace, endpoints, audit, now }));
-  const { capability, delegate, connect = (endpoint, prover) => fetchTransport(endpoint, { prover }) } = rest;
+  const { capability, delegate, connect = connectTo } = rest;
   const proving = given({ identity, trust, capability, delegate, audit, now });
-  const connectTo = (instance: Instance) => {
+  const connectInstance = (instance: Instance) => {
     const { encryptionKey, signer } = instance;
     const server = encryptionKey && signer && { encryptionKey, workload: signer };
     const prover = prove({ ...proving, peer: instance.identity, audience: instance.audience, ...server && { server } });
@@ -180,13 +182,17 @@ function meshOf(registry: Registry, options: BalancedTransportOptions): Mesh {
     verified,
     cached: cachedRegistry(verified, given({ refreshMs, now })),
     fleets: new Map(),
-    createFleet: () => createFleet({ selector, accepts, connect: connectTo, panicShare, now: () => performance.now() }),
+    createFleet: () =>
+      createFleet({ selector, accepts, connect: connectInstance, panicShare, now: () => performance.now() }),
     budget: retryBudget(),
     random: rest.random ?? secureRandom(),
     maxAttempts,
     hedgeAfterMs,
   };
 }
+
+const connectTo = (endpoint: string, prover: Prover): Transport =>
+  endpoint.startsWith("wss:") ? webSocketTransport(endpoint, { prover }) : fetchTransport(endpoint, { prover });
 
 function assertRange(name: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
@@ -201,8 +207,10 @@ function given<Options extends object>(
 }
 
 /** Makes a call, at one instance after the other as far as it may be made again. */
-async function balance(mesh: Mesh, call: Call): Promise<Reply> {
+async function balance(mesh: Mesh, given: Call): Promise<Reply> {
   const { budget, maxAttempts } = mesh;
+  const sent = given.messages && watched(given.messages);
+  const call = sent ? { ...given, messages: sent.messages } : given;
   const endsAtMs = performance.now() + call.timeoutMs;
   const tried = new Set<Member>();
   budget.deposit();
@@ -213,13 +221,29 @@ async function balance(mesh: Mesh, call: Call): Promise<Reply> {
     try {
       return await attempt(mesh, fleet, { ...call, timeoutMs }, tried);
     } catch (error) {
-      if (attempts >= maxAttempts || !mayRepeat(call, error, budget)) throw error;
+      if (attempts >= maxAttempts || sent?.isBegun || !mayRepeat(call, error, budget)) throw error;
       const waitMs = mesh.random.below(Math.min(FIRST_WAIT_MS * 2 ** (attempts - 1), MAX_WAIT_MS) + 1);
       if (performance.now() + waitMs >= endsAtMs) throw error;
       await pause(waitMs, call.signal);
       if (call.signal?.aborted) throw canceled(call.signal.reason);
     }
   }
+}
+
+/** A caller's messages can be had once: a call that has begun on them cannot be made again. */
+function watched(messages: AsyncIterable<unknown>) {
+  let isBegun = false;
+  return {
+    get isBegun() {
+      return isBegun;
+    },
+    messages: {
+      [Symbol.asyncIterator]() {
+        isBegun = true;
+        return messages[Symbol.asyncIterator]();
+      },
+    },
+  };
 }
 
 /** The instances of a service as they are now, waited for no longer than the call may take. */
@@ -263,9 +287,11 @@ async function attempt(
   const probed = tried.size === 0 ? fleet.probe(isRepeatable(call)) : undefined;
   const member = probed ?? fleet.choose(call, tried);
   tried.add(member);
-  const isProbe = probed !== undefined && isRepeatable(call);
+  // Two streams of one call would both go on.
+  const isStream = call.method.streamsInput || call.method.streamsOutput;
+  const isProbe = probed !== undefined && isRepeatable(call) && !isStream;
   const afterMs = isProbe ? Math.min(hedgeAfterMs ?? PROBE_MS, PROBE_MS) : hedgeAfterMs;
-  const mayOvertake = isProbe || call.method.options.safe === true;
+  const mayOvertake = isProbe || (call.method.options.safe === true && !isStream);
   const first = { fleet, member, isProbe: probed !== undefined };
   if (afterMs === undefined || !mayOvertake || fleet.size === 1) return await attemptAt(first, call);
   return await attemptHedged(first, call, {

@@ -110,9 +110,10 @@ function callable(instances: readonly Instance[], { accepts }: FleetOptions): re
   return staying.length > 0 ? staying : accepted;
 }
 
-/** Where calls go: streams over WebSocket have endpoints of their own. */
+/** Where calls go: over a WebSocket only to an instance that takes them no other way. */
 export function endpointOf({ endpoints }: Instance): string | undefined {
-  return endpoints.find((endpoint) => endpoint.startsWith("https:"));
+  return endpoints.find((endpoint) => endpoint.startsWith("https:")) ??
+    endpoints.find((endpoint) => endpoint.startsWith("wss:"));
 }
 
 /** Keeps what is known of those that are still there. */

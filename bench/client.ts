@@ -1,12 +1,12 @@
-// A client as a process of its own: `client.ts bare|postern|protected PORT OUTSTANDING MS [MEMBER]` prints its calls per
-// second and how many calls it made.
-import { anonymous, createClient, fetchTransport } from "@postern/rpc";
+// A client as a process of its own: `client.ts bare|postern|protected http|ws PORT OUTSTANDING MS [MEMBER]` prints its calls
+// per second and how many calls it made.
+import { anonymous, createClient, fetchTransport, webSocketTransport } from "@postern/rpc";
 import type { Prover } from "@postern/rpc/rpc";
 import { prove } from "@postern/rpc/auth";
 import { Greeter, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
 import { GREETER, memberOf } from "./lib/domain.ts";
 
-const [kind, port, outstanding, ms, member] = Deno.args;
+const [kind, over, port, outstanding, ms, member] = Deno.args;
 const url = `http://127.0.0.1:${port}/greeter.v1/hello`;
 
 async function bare(): Promise<void> {
@@ -14,20 +14,41 @@ async function bare(): Promise<void> {
   await response.json();
 }
 
+/** The least that tells answers apart. */
+async function bareSocket(): Promise<() => Promise<void>> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+  await new Promise((resolve) => socket.onopen = resolve);
+  const waiting = new Map<number, (text: string) => void>();
+  let last = 0;
+  socket.onmessage = ({ data }) => {
+    const { id, text } = JSON.parse(data);
+    waiting.get(id)!(text);
+    waiting.delete(id);
+  };
+  return async () => {
+    const id = ++last;
+    socket.send(JSON.stringify({ id, name: "Ada" }));
+    await new Promise((resolve) => waiting.set(id, resolve));
+  };
+}
+
 async function proverOf(): Promise<Prover> {
   return kind === "protected" ? prove({ ...await memberOf(JSON.parse(member!)), peer: GREETER }) : anonymous();
 }
 
-const greeter = createClient(
-  Greeter,
-  fetchTransport("https://127.0.0.1", { prover: await proverOf(), fetch: (_url, init) => fetch(url, init) }),
-);
-
-async function postern(): Promise<void> {
-  await greeter.hello({ name: "Ada" });
+async function posternCall(): Promise<() => Promise<void>> {
+  const prover = await proverOf();
+  const open = (url: string, protocols: string[]) => new WebSocket(url.replace("wss:", "ws:"), protocols);
+  const transport = over === "ws"
+    ? webSocketTransport(`wss://127.0.0.1:${port}`, { prover, open })
+    : fetchTransport("https://127.0.0.1", { prover, fetch: (_url, init) => fetch(url, init) });
+  const greeter = createClient(Greeter, transport);
+  return async () => {
+    await greeter.hello({ name: "Ada" });
+  };
 }
 
-const call = kind === "bare" ? bare : postern;
+const call = kind !== "bare" ? await posternCall() : over === "ws" ? await bareSocket() : bare;
 
 let made = 0;
 
@@ -43,3 +64,4 @@ async function run(forMs: number): Promise<number> {
 
 await run(Number(ms) / 2);
 console.log(`${await run(Number(ms))} ${made}`);
+Deno.exit(0); // a connection may still be open

@@ -30,5 +30,11 @@ export async function bareHandler(request: Request): Promise<Response> {
   return Response.json({ text: `Hello, ${name}!` });
 }
 
+/** The control over a WebSocket: one text for another, with the number that tells whose it is. */
+export function bareEcho(text: string): string {
+  const { id, name } = JSON.parse(text);
+  return JSON.stringify({ id, text: `Hello, ${name}!` });
+}
+
 export const REQUEST_BODY = '{"name":"Ada"}';
 export const REQUEST_HEADERS = { "content-type": "application/json", "connect-protocol-version": "1" };

@@ -74,7 +74,7 @@ async function loopback(): Promise<Row[]> {
 async function ownClient(outstanding: number): Promise<Row> {
   await using server = await startContestant("postern");
   const all = await rounds(async (ours) => {
-    const args = [ours ? "postern" : "bare", `${server.port}`, `${outstanding}`, "1500"];
+    const args = [ours ? "postern" : "bare", "http", `${server.port}`, `${outstanding}`, "1500"];
     return (await runClient(args)).rate;
   });
   return row(`own client, ${outstanding} outstanding`, "calls/s", all, { atLeast: 0.9 });

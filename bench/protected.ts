@@ -68,7 +68,14 @@ async function serverTime(rounds: number, cached: boolean): Promise<Row> {
     const contestant = isOurs ? ours : bare;
     const before = contestant.cpuUs();
     const member = JSON.stringify(domain.client);
-    const { calls } = await runClient([isOurs ? "protected" : "bare", `${contestant.port}`, "32", "1500", member]);
+    const { calls } = await runClient([
+      isOurs ? "protected" : "bare",
+      "http",
+      `${contestant.port}`,
+      "32",
+      "1500",
+      member,
+    ]);
     return (contestant.cpuUs() - before) / calls;
   });
   return row(named("loopback, the server's processor time", cached), "us/request", all, "none");

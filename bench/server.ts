@@ -1,17 +1,24 @@
-// A contestant as a process of its own: prints its port, serves until it is ended.
-import { bareHandler, posternServer, protectedServer } from "./greeter.ts";
+// A contestant as a process of its own, on Deno or Bun: prints its port, serves until it is ended.
+import type { Server } from "@postern/rpc";
+import { bareEcho, bareHandler, posternServer, protectedServer } from "./greeter.ts";
 import { memberOf } from "./lib/domain.ts";
+import { args, type Contender, listen } from "./lib/listen.ts";
+import { bareTicker, posternTicker, protectedTicker } from "./ticker.ts";
 
-const [kind, member = ""] = Deno.args;
+const [kind, member = ""] = args;
 
-async function handlerOf(): Promise<(request: Request) => Promise<Response>> {
-  if (kind === "bare") return bareHandler;
-  if (kind === "postern") return posternServer().fetch;
-  return protectedServer(await memberOf(JSON.parse(member), kind === "uncached" ? 0 : undefined)).fetch;
+const memberHere = (maxCachedTokens?: number) => memberOf(JSON.parse(member), maxCachedTokens);
+
+/** Without the signal of a call of the same process: only what a listener is given. */
+const served = ({ fetch, upgrade }: Server): Contender => ({ fetch: (request) => fetch(request), upgrade });
+
+async function contender(): Promise<Contender> {
+  if (kind === "bare") return { fetch: bareHandler, echo: bareEcho };
+  if (kind === "postern") return served(posternServer());
+  if (kind === "bare-ticker") return { fetch: bareTicker };
+  if (kind === "ticker") return served(posternTicker());
+  if (kind === "protected-ticker") return served(protectedTicker(await memberHere()));
+  return served(protectedServer(await memberHere(kind === "uncached" ? 0 : undefined)));
 }
 
-const handler = await handlerOf();
-Deno.serve(
-  { port: 0, hostname: "127.0.0.1", onListen: ({ port }) => console.log(port) },
-  (request) => handler(request),
-);
+listen(await contender());

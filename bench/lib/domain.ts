@@ -20,7 +20,7 @@ export async function makeDomain(): Promise<{ readonly server: Member; readonly 
     const { jwk } = await importKey(secret(key));
     return { bundle: authority.bundle(), key, token: await authority.issue(jwk, { id, serves }) };
   };
-  return { server: await join(GREETER, ["greeter.v1"]), client: await join(WEB, []) };
+  return { server: await join(GREETER, ["greeter.v1", "ticker.v1"]), client: await join(WEB, []) };
 }
 
 /** What a member is in its own process; without a cache every token is verified with every message. */

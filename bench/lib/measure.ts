@@ -1,4 +1,5 @@
 // What the benches share: contestants in turn, medians, and a contestant's own processor time.
+import { BUN_VERSION } from "../../tools/versions.ts";
 
 /** The middle of a list of figures. */
 export function median(figures: readonly number[]): number {
@@ -93,9 +94,19 @@ export interface Contestant extends AsyncDisposable {
   cpuUs(): number;
 }
 
-export async function startContestant(kind: string, member: unknown = {}): Promise<Contestant> {
-  const args = ["run", "--allow-net=127.0.0.1", "bench/server.ts", kind, JSON.stringify(member)];
-  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
+/** Where contestants run. */
+export type Runtime = "deno" | "bun";
+
+export async function startContestant(
+  kind: string,
+  member: unknown = {},
+  runtime: Runtime = "deno",
+): Promise<Contestant> {
+  const [command, ...args] = runtime === "bun"
+    ? [await bun(), "run", "bench/server.ts"]
+    : [Deno.execPath(), "run", "--allow-net=127.0.0.1", "bench/server.ts"];
+  const given = [...args, kind, JSON.stringify(member)];
+  const child = new Deno.Command(command!, { args: given, stdout: "piped", stderr: "null" }).spawn();
   const reader = child.stdout.getReader();
   const { value } = await reader.read();
   const port = Number(new TextDecoder().decode(value).trim());
@@ -119,4 +130,9 @@ export async function output(command: string, args: readonly string[]): Promise<
   const { code, stdout } = await new Deno.Command(command, { args: [...args], stderr: "inherit" }).output();
   if (code !== 0) throw new Error(`Cannot measure: "${command}" ended with ${code}`);
   return new TextDecoder().decode(stdout);
+}
+
+/** Bun's own executable, so that the process is its and not a wrapper's. */
+async function bun(): Promise<string> {
+  return (await output("npx", ["-y", `bun@${BUN_VERSION}`, "-p", "process.execPath"])).trim();
 }

@@ -1,3 +1,4 @@
+import { decodeUtf8 } from "../internal/utf8.ts";
 import { checkIntegers, type JsonWalk, walkJson } from "./_json_rules.ts";
 import { scanJson } from "./_json_scan.ts";
 import type { Codec } from "./codec.ts";
@@ -40,16 +41,13 @@ export function json(limits?: CodecLimits): Codec {
   };
 }
 
-// `ignoreBOM` keeps a byte order mark in the text, where JSON.parse refuses it.
-const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** The scan bounds what `JSON.parse` builds, `JSON.parse` settles the grammar, the walk sees what it let through. */
 function decode(bytes: Uint8Array, limits: Required<CodecLimits>): unknown {
   if (bytes.length > limits.maxBytes) throw overLimit(cannotDecode, limits.maxBytes, "bytes");
   const entries = scanJson(bytes, limits);
   let text: string, value: unknown;
   try {
-    text = utf8.decode(bytes);
+    text = decodeUtf8(bytes); // a byte order mark stays in the text, where JSON.parse refuses it
     value = JSON.parse(text);
   } catch {
     // The parser's own message quotes what it read.

@@ -1,4 +1,8 @@
-/** Takes what a source gives: one answer for each time it was asked, a later one counts for nothing. */
+/**
+ * Takes what a source gives: one answer for each time it was asked, a later one counts for nothing.
+ *
+ * Its functions stand alone, and throw nothing.
+ */
 export interface Taker<Value> {
   /** Here is the next item. */
   give(value: Value): void;
@@ -16,30 +20,66 @@ export interface Answering<Value> {
   close(): void;
 }
 
+/** An iterator that can be asked without a promise. */
+export interface Sequence<Value> extends AsyncIterableIterator<Value, undefined> {
+  /** Asks for the next item; only once the one before was given, and by one who asks in no other way. */
+  readonly [ASK]: (taker: Taker<Value>) => void;
+}
+
+const ASK: unique symbol = /* @__PURE__ */ Symbol("ask");
+
 /**
- * Makes an iterator that behaves as an async generator's does, at a fraction of its price: one promise for each item.
+ * Makes what asks an iterator for its next item: a {@linkcode sequence} answers without a promise, and perhaps at once.
+ *
+ * So who asks again whenever it is given something MUST NOT ask one sequence for another's items without end: each would be
+ * a call inside of the last.
+ *
+ * @param iterator What is asked.
+ * @param taker Takes the answers, those too that are thrown.
+ * @returns Asks once; again only once there was an answer.
+ */
+export function asking<Value>(iterator: AsyncIterator<Value>, taker: Taker<Value>): () => void {
+  const ask = (iterator as Partial<Sequence<Value>>)[ASK];
+  if (ask) return () => ask(taker);
+  const came = (next: IteratorResult<Value>) => next.done ? taker.end() : taker.give(next.value);
+  return () => {
+    try {
+      iterator.next().then(came, taker.fail);
+    } catch (error) {
+      taker.fail(error);
+    }
+  };
+}
+
+/**
+ * Makes an iterator that behaves as an async generator's does, at a fraction of its price: one promise for each item, and
+ * none for who uses {@linkcode asking}.
  *
  * It can be iterated once; who leaves it early closes its source without waiting for an item that is on its way.
  *
  * @param source What gives the items.
  */
-export function sequence<Value>(source: Answering<Value>): AsyncIterableIterator<Value, undefined> {
+export function sequence<Value>(source: Answering<Value>): Sequence<Value> {
   const line: Line<Value> = {
     pending: undefined,
     resolve: undefined,
     reject: undefined,
+    to: undefined,
     closed: false,
     failed: undefined,
   };
   const taker = takerOf(line, source);
-  const ask = (resolve: Resolve<Value>, reject: Reject) => {
-    line.resolve = resolve;
-    line.reject = reject;
+  const pull = () => {
     try {
       source.pull(taker);
     } catch (error) {
       taker.fail(error);
     }
+  };
+  const ask = (resolve: Resolve<Value>, reject: Reject) => {
+    line.resolve = resolve;
+    line.reject = reject;
+    pull();
   };
   const next = (): Promise<IteratorResult<Value, undefined>> => {
     if (line.resolve) return line.pending!.then(next, next);
@@ -51,6 +91,11 @@ export function sequence<Value>(source: Answering<Value>): AsyncIterableIterator
   let taken = false;
   return {
     next,
+    [ASK](to) {
+      if (line.closed) return tellOutcome(line, to);
+      line.to = to;
+      pull();
+    },
     return() {
       taker.end();
       line.failed = undefined;
@@ -73,6 +118,8 @@ interface Line<Value> {
   pending: Promise<IteratorResult<Value, undefined>> | undefined;
   resolve: Resolve<Value> | undefined;
   reject: Reject | undefined;
+  /** Who asked without a promise, and has no answer yet. */
+  to: Taker<Value> | undefined;
   closed: boolean;
   /** Why it ended, while nobody knows. */
   failed: { readonly error: unknown } | undefined;
@@ -89,19 +136,33 @@ function takerOf<Value>(line: Line<Value>, source: Answering<Value>): Taker<Valu
     line.closed = true;
     source.close();
   };
+  const asker = () => {
+    const { to } = line;
+    line.to = undefined;
+    return to;
+  };
   return {
-    give: (value) => settle(line.closed ? END : { done: false, value }),
+    give(value) {
+      const to = asker();
+      if (!to) settle(line.closed ? END : { done: false, value });
+      else if (line.closed) to.end();
+      else to.give(value);
+    },
     end() {
+      const to = asker();
       close();
-      settle(END);
+      if (to) to.end();
+      else settle(END);
     },
     fail(error) {
       if (line.closed) return;
+      const to = asker();
       const { reject } = line;
       line.pending = line.resolve = line.reject = undefined;
-      if (!reject) line.failed = { error };
+      if (!reject && !to) line.failed = { error };
       close();
-      reject?.(error);
+      if (to) to.fail(error);
+      else reject?.(error);
     },
   };
 }
@@ -111,6 +172,13 @@ function outcome(line: { failed: Line<unknown>["failed"] }): Promise<IteratorRet
   const { failed } = line;
   line.failed = undefined;
   return failed ? Promise.reject(failed.error) : Promise.resolve(END);
+}
+
+function tellOutcome(line: { failed: Line<unknown>["failed"] }, to: Taker<unknown>): void {
+  const { failed } = line;
+  line.failed = undefined;
+  if (failed) to.fail(failed.error);
+  else to.end();
 }
 
 const END: IteratorReturnResult<undefined> = /* @__PURE__ */ Object.freeze({ done: true, value: undefined });

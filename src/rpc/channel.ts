@@ -9,7 +9,6 @@ export interface Channel {
    *
    * @param block The block.
    * @returns Its proof, {@linkcode PROOF_BYTES} bytes.
-   * @throws {RpcError} What the stream was let in for has ended: a token that expired, a right that was revoked.
    */
   seal(block: Uint8Array): Uint8Array;
   /**

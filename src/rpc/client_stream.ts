@@ -1,7 +1,6 @@
 import { letGo } from "../internal/let_go.ts";
-import { isPromiseLike } from "../internal/promise.ts";
 import { pulled } from "../internal/pulled.ts";
-import { sequence, type Taker } from "../internal/sequence.ts";
+import { asking, sequence, type Taker } from "../internal/sequence.ts";
 import { MAX_TIMER } from "../internal/within.ts";
 import type { Call, Transport } from "./call.ts";
 import { checked } from "./checked_by_client.ts";
@@ -43,23 +42,26 @@ function answersOf(method: Method, message: unknown, options: CallOptions | unde
     answers = reply.messages[Symbol.asyncIterator]();
   };
   let to: Taker<unknown>;
-  const accept = (next: IteratorResult<unknown>) => {
-    if (next.done) return to.end();
+  let ask: () => void;
+  const fail = (error: unknown) => to.fail(blame ? blame(error) : error);
+  const give = (answer: unknown) => {
     try {
-      const value = accepted(method, next.value);
-      if (isPromiseLike(value)) value.then(to.give, fail);
+      const value = accepted(method, answer);
+      if (value instanceof Promise) value.then(to.give, fail);
       else to.give(value);
     } catch (error) {
       fail(error);
     }
   };
-  const fail = (error: unknown) => to.fail(blame ? blame(error) : error);
-  const ask = () => answers!.next().then(accept, fail);
+  const begun = () => {
+    ask = asking(answers!, { give, end: () => to.end(), fail });
+    ask();
+  };
   return sequence({
     pull(taker) {
       to = taker;
       if (answers) ask();
-      else start().then(ask, fail);
+      else start().then(begun, fail);
     },
     close() {
       if (answers) void letGo(answers);

@@ -1,6 +1,6 @@
 import { letGo } from "../internal/let_go.ts";
 import { isPromiseLike } from "../internal/promise.ts";
-import { sequence, type Taker } from "../internal/sequence.ts";
+import { asking, sequence, type Taker } from "../internal/sequence.ts";
 import { untilAborted } from "../internal/until_aborted.ts";
 import { checkedInput, checkedOutput } from "./checked_message.ts";
 import type { CallContext } from "./context.ts";
@@ -71,29 +71,28 @@ function inputOf(running: Running, messages: AsyncIterable<unknown>): AsyncItera
   const { endpoint: { method }, admission, context: { signal } } = running;
   const source = messages[Symbol.asyncIterator]();
   let to: Taker<unknown>;
+  const refuse = (error: unknown) => {
+    running.refused ??= { error };
+    to.fail(error);
+  };
   // Errors are caught here, because a promise more for each message is a good part of what a small one costs.
-  const accept = (next: IteratorResult<unknown>) => {
-    if (next.done) return to.end();
+  const give = (message: unknown) => {
     try {
-      admission.assertHolds?.();
-      const value = checkedInput(method, admission, next.value);
-      if (isPromiseLike(value)) value.then(to.give, refuse);
+      const value = checkedInput(method, admission, message);
+      if (value instanceof Promise) value.then(to.give, refuse);
       else to.give(value);
     } catch (error) {
       refuse(error);
     }
   };
-  const refuse = (error: unknown) => {
-    running.refused ??= { error };
-    to.fail(error);
-  };
+  const ask = asking(source, { give, end: () => to.end(), fail: refuse });
   const abort = () => to?.fail(signal.reason);
   signal.addEventListener("abort", abort);
   return sequence({
     pull(taker) {
       to = taker;
       if (signal.aborted) return taker.fail(signal.reason);
-      source.next().then(accept, refuse);
+      ask();
     },
     close() {
       signal.removeEventListener("abort", abort);
@@ -124,7 +123,7 @@ function outputOf(running: Running, answer: unknown, end: () => void): AsyncIter
     try {
       admission.assertHolds?.();
       const value = checkedOutput(method, next.value);
-      if (isPromiseLike(value)) value.then(to!.give, over);
+      if (value instanceof Promise) value.then(to!.give, over);
       else to!.give(value);
     } catch (error) {
       over(error);

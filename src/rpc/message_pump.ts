@@ -1,4 +1,5 @@
 import { letGo } from "../internal/let_go.ts";
+import { asking, type Taker } from "../internal/sequence.ts";
 import { BLOCK_BYTES } from "./block_reader.ts";
 import { END_STREAM } from "./connect_protocol.ts";
 import { type EnvelopeWriter, envelopeWriter } from "./envelope_writer.ts";
@@ -31,6 +32,7 @@ export function messagePump(body: OutgoingBody): MessagePump {
     body,
     writer: envelopeWriter(body.channel),
     messages: undefined,
+    ask: () => void begin(pump),
     state: "idle",
     failure: undefined,
     messagesCame: 0,
@@ -39,17 +41,11 @@ export function messagePump(body: OutgoingBody): MessagePump {
     over: false,
     left: false,
     turnedAt: performance.now(),
-    // The same two functions for every message: a stream of small ones is made of little else than what each allocates.
-    came(next) {
-      try {
-        came(pump, next);
-      } catch (error) {
-        pump.failed(error);
-      }
-    },
-    failed(error) {
-      pump.failure = { error };
-      settle(pump, "failed");
+    // The same functions for every message: a stream of small ones is made of little else than what each allocates.
+    taker: {
+      give: (message) => came(pump, message),
+      end: () => ended(pump, undefined),
+      fail: (error) => ended(pump, { error }),
     },
   };
   return {
@@ -81,6 +77,8 @@ interface Pump {
   readonly body: OutgoingBody;
   readonly writer: EnvelopeWriter;
   messages: AsyncIterator<unknown> | undefined;
+  /** Asks for a message. */
+  ask: () => void;
   state: "idle" | "waiting" | "ended" | "failed";
   failure: Failed | undefined;
   /** How many messages came in all. */
@@ -93,8 +91,7 @@ interface Pump {
   left: boolean;
   /** When others had their turn last, as far as is known. */
   turnedAt: number;
-  readonly came: (next: IteratorResult<unknown>) => void;
-  readonly failed: (error: unknown) => void;
+  readonly taker: Taker<unknown>;
 }
 
 async function nextChunk(pump: Pump): Promise<Filled> {
@@ -120,25 +117,39 @@ const isIdle = ({ state }: Pump) => state === "idle";
 
 function ask(pump: Pump): void {
   pump.state = "waiting";
-  (pump.messages ? pump.messages.next() : begin(pump)).then(pump.came, pump.failed);
+  pump.ask();
 }
 
-async function begin(pump: Pump): Promise<IteratorResult<unknown>> {
-  const messages = (await pump.body.open())[Symbol.asyncIterator]();
-  pump.messages = messages;
-  if (pump.left) void letGo(messages);
-  return messages.next();
+async function begin(pump: Pump): Promise<void> {
+  try {
+    const messages = (await pump.body.open())[Symbol.asyncIterator]();
+    pump.messages = messages;
+    pump.ask = asking(messages, pump.taker);
+    if (pump.left) void letGo(messages);
+    pump.ask();
+  } catch (error) {
+    ended(pump, { error });
+  }
 }
 
 /** Takes a message, and asks for the next one while there is room and somebody who takes it. */
-function came(pump: Pump, next: IteratorResult<unknown>): void {
+function came(pump: Pump, message: unknown): void {
   if (pump.left || pump.state !== "waiting") return;
-  if (next.done) return settle(pump, "ended");
-  const { writer, messages } = pump;
-  writer.write(0, pump.body.codec.encode(next.value));
+  const { writer } = pump;
+  try {
+    writer.write(0, pump.body.codec.encode(message));
+  } catch (error) {
+    return ended(pump, { error });
+  }
   pump.messagesCame++;
   if (!pump.filling || pump.wake || writer.bytes >= BLOCK_BYTES) settle(pump, "idle");
-  else messages!.next().then(pump.came, pump.failed);
+  else pump.ask();
+}
+
+function ended(pump: Pump, failure: Failed | undefined): void {
+  if (pump.left || pump.state !== "waiting") return;
+  pump.failure = failure;
+  settle(pump, failure ? "failed" : "ended");
 }
 
 function settle(pump: Pump, state: Pump["state"]): void {
@@ -150,7 +161,7 @@ function settle(pump: Pump, state: Pump["state"]): void {
 async function untilQuiet(pump: Pump): Promise<void> {
   let seen = pump.messagesCame;
   for (let turn = 0; pump.state === "waiting" && turn < READY_TURNS; turn++) {
-    await undefined;
+    await TURN;
     if (seen === pump.messagesCame) continue;
     seen = pump.messagesCame;
     turn = 0;
@@ -192,6 +203,8 @@ function end(pump: Pump): void {
   pump.over = true;
   pump.body.ended();
 }
+
+const TURN = /* @__PURE__ */ Promise.resolve();
 
 const NO_MORE: Filled = /* @__PURE__ */ Object.freeze({ chunk: undefined, done: true });
 

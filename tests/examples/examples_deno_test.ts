@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createFetch } from "../../src/runtime/deno.ts";
 import { findEtcd } from "../servers/launch.ts";
 import { findNats } from "../servers/nats.ts";
 import { changesIn, outputOf, outputWith, ROOT, task } from "./_programs.ts";
@@ -140,7 +141,24 @@ for (const [name, skip] of MESHES) {
   });
 }
 
-const FOLDERS = [["02_identity", "identity.ts"], ["03_chain", "chain.ts"], ["04_mesh", "mesh.ts"]] as const;
+for (const [name, folder] of [["streams", "05_streams"], ["chat", "06_chat"]] as const) {
+  test(`task ${name}() shows what its README says it does`, async () => {
+    const { code, stdout, stderr } = await outputOf(name);
+    assert.equal(code, 0, stderr);
+    assert.equal(stderr, "");
+    const readme = await Deno.readTextFile(`${ROOT}examples/${folder}/README.md`);
+    const [, expected] = /```text\n([^`]+)```/.exec(readme)!;
+    assert.equal(stdout, expected);
+  });
+}
+
+const FOLDERS = [
+  ["02_identity", "identity.ts"],
+  ["03_chain", "chain.ts"],
+  ["04_mesh", "mesh.ts"],
+  ["05_streams", "streams.ts"],
+  ["06_chat", "chat.ts"],
+] as const;
 for (const [folder, main] of FOLDERS) {
   test(`${folder} refuses what its README says it does`, async () => {
     const changes = await changesIn(folder);
@@ -183,6 +201,34 @@ test("task hello:serve() answers curl and ends at an interrupt", async (t) => {
   const rest = await readUntil(stdout);
   assert.equal(code, 0, await stderr);
   assert.match(rest, /Finishing the calls in flight/);
+  assert.equal(await stderr, "");
+});
+
+test("task chat:serve() gives browsers the page and ends at an interrupt", async (t) => {
+  if (!isFree(8443)) return t.skip("port 8443 is taken on this machine");
+  const serving = task("chat:serve");
+  const stdout = serving.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const stderr = new Response(serving.stderr).text();
+  try {
+    const text = await readUntil(stdout, "Ctrl+C");
+    const [, caPath] = /certificate is of (\S+),/.exec(text)!;
+    using fetch = createFetch({ caCerts: [await Deno.readTextFile(ROOT + caPath)] });
+    const answers = ["/", "/page.css", "/page.js"].map(async (path) => {
+      const response = await fetch(`https://localhost:8443${path}`);
+      assert.equal(response.status, 200);
+      assert.equal(response.headers.get("content-security-policy"), "default-src 'self'");
+      return await response.text();
+    });
+    const [page, style, script] = await Promise.all(answers);
+    assert.match(page!, /src="\/page\.js"/);
+    assert.match(style!, /#heard/);
+    assert.ok(script!.length > 10_000);
+  } finally {
+    serving.kill("SIGINT");
+  }
+  const { code } = await serving.status;
+  assert.equal(code, 0, await stderr);
+  assert.match(await readUntil(stdout), /Finishing the calls in flight/);
   assert.equal(await stderr, "");
 });
 

@@ -35,7 +35,7 @@ test("T3.3 T21 T29 createWebSocket() on every runtime opens to no server with a 
     const { honest, ...others } = await launcher.runClient(runtime, { caCerts: [authority.ca], call });
     assert.equal(honest, "ok", runtime);
     for (const [name, outcome] of Object.entries(others)) {
-      assert.match(outcome, /^failed: NotSentError: Cannot reach the server$/, `${runtime} ${name}`);
+      assert.match(outcome, /^failed: \w*Error: Cannot reach the server$/, `${runtime} ${name}`);
     }
     assert.equal(Object.keys(others).length, 4);
   }

@@ -5,6 +5,7 @@ import type { Prover } from "@postern/rpc/rpc";
 import { prove } from "@postern/rpc/auth";
 import { Greeter, REQUEST_BODY, REQUEST_HEADERS } from "./greeter.ts";
 import { GREETER, memberOf } from "./lib/domain.ts";
+import { openPlain } from "./lib/plain_web_socket.ts";
 
 const [kind, over, port, outstanding, ms, member] = Deno.args;
 const url = `http://127.0.0.1:${port}/greeter.v1/hello`;
@@ -38,9 +39,8 @@ async function proverOf(): Promise<Prover> {
 
 async function posternCall(): Promise<() => Promise<void>> {
   const prover = await proverOf();
-  const open = (url: string, protocols: string[]) => new WebSocket(url.replace("wss:", "ws:"), protocols);
   const transport = over === "ws"
-    ? webSocketTransport(`wss://127.0.0.1:${port}`, { prover, open })
+    ? webSocketTransport(`wss://127.0.0.1:${port}`, { prover, open: openPlain })
     : fetchTransport("https://127.0.0.1", { prover, fetch: (_url, init) => fetch(url, init) });
   const greeter = createClient(Greeter, transport);
   return async () => {

@@ -228,6 +228,7 @@ function underSession(
 ): Proof {
   const { terms } = client;
   const { method, url, body, call } = request;
+  keepFresh(client.options.identity);
   const counter = session.next();
   const headers: Record<string, string> = { ...given };
   if (digest !== undefined) headers[CONTENT_DIGEST_HEADER] = digest;
@@ -258,19 +259,28 @@ function underSession(
   };
 }
 
+/** An identity renews itself when it is asked for its token, and under a session nobody needs that. */
+function keepFresh(identity: Identity): void {
+  const credential = identity.credential();
+  if (credential instanceof Promise) credential.catch(() => {}); // the session holds for a while yet
+}
+
 /** What a stream or a connection needs beyond its head's proof. */
 function following(
-  { options, terms: { sessions, hash } }: ProvingClient,
-  { keys, assertServerHolds }: ClientSession,
+  { options, terms: { sessions, hash, now } }: ProvingClient,
+  { keys, assertServerHolds, usableUntilMs }: ClientSession,
   signature: string,
-): Pick<Proof, "channel" | "headersFor"> {
+): Pick<Proof, "channel" | "headersFor" | "isUsable"> {
   return {
+    isUsable: () => usableUntilMs > now(),
     channel: sessionChannel({ keys, side: "client", signature, hash, assertHolds: assertServerHolds }),
-    async headersFor(call) {
+    headersFor(call) {
+      keepFresh(options.identity);
       if (!sessions.serves(call.method.service)) {
         throw new RpcError("unavailable", "Cannot call: the server's identity may not serve the service");
       }
-      return isBare(options, call) ? NO_HEADERS.headers : (await proven(() => callHeaders(options, call))).headers;
+      if (isBare(options, call)) return NO_HEADERS.headers;
+      return proven(() => callHeaders(options, call)).then(({ headers }) => headers);
     },
   };
 }

@@ -1,10 +1,8 @@
+import { decodeUtf8 } from "../internal/utf8.ts";
 import { halfNaN, halfToNumber, numberToHalf } from "./_cbor_float.ts";
 import { bignumTag, dateTag, maxBignumBytes, needsBignum, negativeBignumTag, secondsToMs } from "./_cbor_tags.ts";
 import { cannotDecode as cannot } from "./codec_error.ts";
 import { type CodecLimits, overLimit } from "./limits.ts";
-
-// A byte order mark inside a message is a character like any other.
-const utf8 = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A message being read: the next byte's place, and what has been counted. */
 interface Reader {
@@ -90,7 +88,7 @@ function readText(reader: Reader, length: number | bigint): string {
     if (at === reader.at) return text;
   }
   try {
-    return utf8.decode(reader.bytes.subarray(start, reader.at));
+    return decodeUtf8(reader.bytes.subarray(start, reader.at));
   } catch {
     throw cannot(`the text at byte ${start} is not UTF-8`);
   }

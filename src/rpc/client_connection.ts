@@ -72,6 +72,7 @@ export function clientConnection(parts: ClientConnectionParts, user: ClientConne
   parts.open({ opened: (pipe) => opened(own, pipe), failed: (cause) => unreachable(own, cause) });
   return {
     get isFree() {
+      if (own.state === "open" && own.proof.isUsable?.() === false) retire(own);
       const isTaking = own.state === "greeting" || own.state === "open";
       return isTaking && own.calls.size + own.waiting.size < MAX_CALLS_PER_CONNECTION && own.lastId < MAX_ID;
     },
@@ -273,7 +274,7 @@ function abandon(own: Own, id: number): void {
   leave(own);
 }
 
-/** The server takes no more calls: those under way are still answered. */
+/** It takes no more calls, because the server says so or its proof grows old: those under way are still answered. */
 function retire(own: Own): void {
   if (own.state === "open") own.state = "retired";
   leave(own);

@@ -47,6 +47,13 @@ export interface Proof {
   /** Proves what follows the heads of a stream or a connection, each way; used once the answer's head was verified. */
   readonly channel?: Channel;
   /**
+   * For a connection: whether more calls may be made on it; one whose proof is about to end carries those under way to
+   * their end, and the next call is made on another.
+   *
+   * @default {always}
+   */
+  isUsable?(): boolean;
+  /**
    * For a connection: gives the headers that go with one call on it; MUST throw an {@linkcode RpcError} for a call that the
    * server may not answer.
    */

@@ -12,7 +12,7 @@ import {
 } from "../../src/rpc/mod.ts";
 import * as v from "valibot";
 import { collect, gate } from "../rpc/_rig.ts";
-import { network } from "../rpc/_sockets.ts";
+import { network, type Wire } from "../rpc/_sockets.ts";
 import { DOMAIN, WEB, world } from "../auth/_world.ts";
 
 const Item = v.strictObject({ n: v.number(), data: v.optional(v.string()) });
@@ -26,8 +26,12 @@ export const Crowd = service("crowd.v1", {
 const ID = `spiffe://${DOMAIN}/crowd`;
 const MANY = 20_000;
 
-/** The server and a client of each kind; `made` says how many messages each `flood` made, by its number. */
-export async function crowd() {
+/**
+ * The server and a client of each kind; `made` says how many messages each `flood` made, by its number.
+ *
+ * @param prepare Sees each connection before it begins.
+ */
+export async function crowd(prepare?: (wire: Wire) => void) {
   const at = await world();
   const { now, trust } = at;
   const identity = await at.join(ID, { serves: ["crowd.v1"] });
@@ -81,7 +85,7 @@ export async function crowd() {
   });
   const prover = () => prove({ identity: web, trust, peer: ID, now });
   const fetch = (url: string, init: RequestInit) => server.fetch(new Request(url, init));
-  const net = network(server);
+  const net = network(server, prepare);
   const socket = webSocketTransport("wss://crowd.test", { prover: prover(), open: net.open });
   return {
     ...{ server, goOn, made, state, net, socket },

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { RpcError } from "../../src/rpc/mod.ts";
 import { concat, flipped, readAll, slowly, socketClient, type Streaming, streaming } from "./_streaming.ts";
 import { gate, soon } from "../rpc/_rig.ts";
-import { HANDSHAKE, type Lane, type Message, playedPipe, settle, type Wire } from "../rpc/_sockets.ts";
+import { type Lane, type Message, playedPipe, settle, type Wire } from "../rpc/_sockets.ts";
 import { upgradeRequest } from "../rpc/_socket_server.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

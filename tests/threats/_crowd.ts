@@ -84,7 +84,7 @@ export async function crowd(prepare?: (wire: Wire) => void) {
     log: collect().log,
   });
   const prover = () => prove({ identity: web, trust, peer: ID, now });
-  const fetch = (url: string, init: RequestInit) => server.fetch(new Request(url, init));
+  const fetch = async (url: string, init: RequestInit) => asSent(await server.fetch(new Request(url, init)));
   const net = network(server, prepare);
   const socket = webSocketTransport("wss://crowd.test", { prover: prover(), open: net.open });
   return {
@@ -94,4 +94,19 @@ export async function crowd(prepare?: (wire: Wire) => void) {
       socket: createClient(Crowd, socket),
     },
   };
+}
+
+/** Each chunk comes in a turn of its own, as from a network: otherwise a reader who is never kept waiting stops all clocks. */
+function asSent(response: Response): Response {
+  const reader = response.body!.getReader();
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      await new Promise((resolve) => setTimeout(resolve));
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
+  return new Response(body, { status: response.status, headers: response.headers });
 }

@@ -15,6 +15,8 @@ import {
   table,
 } from "./lib/measure.ts";
 import { protectedRows } from "./protected.ts";
+import { streamRows } from "./streams.ts";
+import { webSocketRows } from "./websocket.ts";
 
 const ROUNDS = Number(Deno.args.find((arg) => arg.startsWith("--rounds="))?.slice(9) ?? 5);
 const SECONDS = 2;
@@ -107,7 +109,7 @@ async function decoder(bytes: number): Promise<Row> {
 const rows: Row[] = [await inProcess("fetch"), await inProcess("call"), ...await loopback()];
 for (const outstanding of [1, 32]) rows.push(await ownClient(outstanding));
 for (const bytes of [157, 1_000, 13_000]) rows.push(await decoder(bytes));
-rows.push(...await protectedRows(ROUNDS));
+rows.push(...await protectedRows(ROUNDS), ...await streamRows(ROUNDS), ...await webSocketRows(ROUNDS));
 console.log(`${Deno.build.os} ${Deno.build.arch}, Deno ${Deno.version.deno}, ${ROUNDS} rounds\n\n${table(rows)}`);
 await Deno.mkdir(".dev", { recursive: true });
 await Deno.writeTextFile(".dev/bench.json", JSON.stringify(rows, null, 2) + "\n");

@@ -30,7 +30,12 @@ async function plain(rounds: number, runtime: Runtime, by: "fetch" | "socket"): 
   await using ours = await startContestant("ticker", {}, runtime);
   const count = by === "fetch" ? countByFetch : countBySocket;
   const all = await compare(rounds, (isOurs) => rate(() => count(isOurs ? ours : bare, isOurs)));
-  const budget = by === "socket" ? "none" : { atLeast: runtime === "deno" ? 15 : 0.5 };
+  // A consumer on Deno can take no more than so many messages from Bun, whoever sends them.
+  const budget = by === "fetch"
+    ? runtime === "deno" ? { atLeast: 15 } : "none" as const
+    : runtime === "bun"
+    ? { atLeast: 0.5 }
+    : "none" as const;
   return row(named(runtime, `read by ${by}, to a chunk for each`), "messages/s", all, budget);
 }
 

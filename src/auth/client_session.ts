@@ -3,7 +3,7 @@ import { RpcError } from "../rpc/mod.ts";
 import { AuthError } from "./auth_error.ts";
 import type { EncryptionJwk } from "./encryption_key.ts";
 import type { Identity } from "./identity.ts";
-import { openSessionKeys, type SessionKeys, type SessionParty } from "./session_keys.ts";
+import type { SessionKeys, SessionParty } from "./session_keys.ts";
 import { type TextMac, textMac } from "./session_signature.ts";
 import { parseWorkloadId } from "./spiffe_id.ts";
 import type { Trust } from "./trust.ts";
@@ -140,6 +140,7 @@ async function makeSession(
   const client = { id: identity.id, thumbprint: identity.key.thumbprint };
   const endsAtMs = Math.min(credential.expiresAtMs, rightEndsAtMs, server.expiresAtMs) - MARGIN_MS;
   if (endsAtMs <= now()) return undefined;
+  const { openSessionKeys } = await import("./session_keys.ts"); // where it is used, for who calls once or twice
   const { id, keys } = await openSessionKeys(own, server.encryptionKey, { client, server, audience, token, right });
   const clientMac = textMac(hash, keys.client);
   let counter = 0;

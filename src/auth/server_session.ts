@@ -7,7 +7,7 @@ import type { Gate } from "./gate.ts";
 import type { Rule } from "./policy.ts";
 import type { ReplayStore } from "./replay.ts";
 import type { ReadRequestSignature, RequestParts } from "./request_signature.ts";
-import { acceptSessionKeys, type SessionKeys, type SessionTerms } from "./session_keys.ts";
+import type { SessionKeys, SessionTerms } from "./session_keys.ts";
 import { isSameText, type TextMac, textMac } from "./session_signature.ts";
 import { SESSION_HEADER, WIT_HEADER } from "./wire.ts";
 import type { Workload } from "./wit.ts";
@@ -132,6 +132,7 @@ export async function openSession(gate: Gate, request: OpeningRequest): Promise<
   const known = gate.sessions.remembered(id);
   if (known && known.opening !== opening) return undefined; // one that somebody else has opened is not touched
   if (!known && !gate.sessions.hasRoom(caller)) return undefined;
+  const { acceptSessionKeys } = await import("./session_keys.ts"); // where it is used: it is large
   const keys = known?.keys ??
     await acceptSessionKeys(await gate.identity.encryptionKey(), { id, clientKey: clientKey! }, terms);
   const clientMac = known?.clientMac ?? textMac(gate.hash, keys.client);

@@ -7,39 +7,38 @@ import type { Link } from "./link.ts";
 import { type Outlet, outlet } from "./outlet.ts";
 import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
 
-/** One call on the client's side. */
+/**
+ * One call on the client's side: what is known of it. What happens to it is told to the functions of this file, because
+ * functions of its own would be a good part of what a small call costs.
+ */
 export interface ClientCall {
   readonly call: Call;
+  readonly parts: ClientCallParts;
+  readonly settle: Settle;
   /** When its time is up, by the clock. */
   readonly deadlineAt: number;
   /** The one message, encoded; undefined where a stream is sent. */
   readonly body: string | Uint8Array | undefined;
+  /** Its number on its connection, once it was opened there. */
+  id: number;
+  /** How many messages had left its connection when it was written: where none left since, neither did it. */
+  sentBefore: number;
   /** Whether it is over. */
-  readonly over: boolean;
-  /** It waits to be opened; `forget` is called where it ends before. */
-  queued(forget: () => void): void;
-  /** It was opened on a connection, under a number. */
-  opened(place: OpenedCall): void;
-  /** A message of the answer came. */
-  message(bytes: Uint8Array, ends: boolean): void;
-  /** The answer is complete. */
-  end(): void;
-  /** The server takes more messages. */
-  credit(messages: number, bytes: number): void;
-  /** The server said that it failed: what came before is still to be read. */
-  failed(error: RpcError): void;
-  /** Its time is up. */
-  expire(): void;
-  /** It is over now. */
-  fail(error: RpcError): void;
+  over: boolean;
+  /** Who has to know that it is over. */
+  holder: CallHolder | undefined;
+  abort: (() => void) | undefined;
+  /** The messages of the answer, where it is a stream of them. */
+  answers: Inbox | undefined;
+  sending: Outlet | undefined;
+  /** The one message of the answer, where it is one. */
+  answer: { readonly message: unknown } | undefined;
 }
 
-/** Where a call is made. */
-export interface OpenedCall {
-  readonly id: number;
-  readonly link: Link;
-  /** The caller left: the server is told, and nothing of the call is looked at any more. */
-  abandon(): void;
+/** Who has a call that waits, or that was sent. */
+export interface CallHolder {
+  /** The caller left: nothing of the call is looked at any more, and the server is told where it knows of it. */
+  abandon(call: ClientCall): void;
 }
 
 /** What calls share. */
@@ -63,117 +62,90 @@ export interface Settle {
 export function clientCall(call: Call, parts: ClientCallParts, settle: Settle): ClientCall {
   const { method, signal } = call;
   if (signal?.aborted) throw canceled(signal);
-  const body = method.streamsInput ? undefined : encode(parts.codec, call.message);
-  const own: Own = {
+  const own: ClientCall = {
     call,
     parts,
     settle,
+    deadlineAt: parts.clock.now() + call.timeoutMs,
+    body: method.streamsInput ? undefined : encode(parts.codec, call.message),
+    id: 0,
+    sentBefore: 0,
     over: false,
-    each: undefined,
+    holder: undefined,
     abort: undefined,
-    abandon: undefined,
     answers: undefined,
     sending: undefined,
     answer: undefined,
   };
-  const each = own.each = handleOf(own, body);
-  if (each.deadlineAt !== Infinity) parts.alarm.add(each);
+  if (own.deadlineAt !== Infinity) parts.alarm.add(own);
   if (signal) {
-    own.abort = () => leave(own, canceled(signal));
+    own.abort = () => leaveCall(own, canceled(signal));
     signal.addEventListener("abort", own.abort);
   }
-  return each;
+  return own;
 }
 
-/** What is known of one call. */
-interface Own {
-  readonly call: Call;
-  readonly parts: ClientCallParts;
-  readonly settle: Settle;
-  over: boolean;
-  each: ClientCall | undefined;
-  abort: (() => void) | undefined;
-  /** Tells who has the call, or the server, that it is over. */
-  abandon: (() => void) | undefined;
-  /** The messages of the answer, where it is a stream of them. */
-  answers: Inbox | undefined;
-  sending: Outlet | undefined;
-  /** The one message of the answer, where it is one. */
-  answer: { readonly message: unknown } | undefined;
+/** The server said that it failed: what came before is still to be read. */
+export function callFailed(own: ClientCall, error: RpcError): void {
+  if (own.over) return;
+  own.answers?.end(error);
+  finish(own);
+  own.settle.reject(error);
 }
 
-function handleOf(own: Own, body: ClientCall["body"]): ClientCall {
-  const { call, parts } = own;
-  return {
-    call,
-    deadlineAt: parts.clock.now() + call.timeoutMs,
-    body,
-    get over() {
-      return own.over;
-    },
-    queued(forget) {
-      own.abandon = forget;
-    },
-    opened: (where) => opened(own, where),
-    message: (bytes, ends) => message(own, bytes, ends),
-    end: () => end(own),
-    credit: (messages, bytes) => own.sending?.credit(messages, bytes),
-    failed(error) {
-      if (own.over) return;
-      own.answers?.end(error);
-      finish(own);
-      own.settle.reject(error);
-    },
-    expire: () => leave(own, new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED)),
-    fail: (error) => fail(own, error),
-  };
+/** Its time is up. */
+export function expireCall(own: ClientCall): void {
+  leaveCall(own, new RpcError("deadline_exceeded", DEADLINE_EXCEEDED, RECEIVED));
 }
 
 /** It is over now, whatever of it has not been read. */
-function fail(own: Own, error: RpcError): void {
+export function failCall(own: ClientCall, error: RpcError): void {
   if (own.over) return;
   own.answers?.fail(error);
   finish(own);
   own.settle.reject(error);
 }
 
-function opened(own: Own, where: OpenedCall): void {
-  const { id, link } = where;
-  own.abandon = where.abandon;
+/** It was opened on a connection, under its number. */
+export function callOpened(own: ClientCall, link: Link, holder: CallHolder): void {
+  const { id } = own;
+  own.holder = holder;
   if (own.call.method.streamsInput) {
     own.sending = outlet(own.call.messages!, {
       link,
       id,
       encode: (message) => encode(own.parts.codec, message),
       ended: () => link.end(id),
-      failed: (error) => leave(own, asReceived(error)),
+      failed: (error) => leaveCall(own, asReceived(error)),
     });
   }
   if (!own.call.method.streamsOutput) return;
   own.answers = inbox({
     decode: (bytes) => decode(own.parts.codec, bytes),
     credit: (messages, bytes) => link.credit(id, messages, bytes),
-    left: () => leave(own, undefined),
+    left: () => leaveCall(own, undefined),
   });
   own.settle.resolve({ message: undefined, messages: own.answers });
 }
 
-function message(own: Own, bytes: Uint8Array, ends: boolean): void {
+/** A message of the answer came. */
+export function takeAnswer(own: ClientCall, bytes: Uint8Array, ends: boolean): void {
   if (own.answers) own.answers.push(bytes);
   else if (own.answer) {
-    return leave(own, new RpcError("unimplemented", "Cannot read the answer: it is more than one", RECEIVED));
+    return leaveCall(own, new RpcError("unimplemented", "Cannot read the answer: it is more than one", RECEIVED));
   } else {
     try {
       own.answer = { message: decode(own.parts.codec, bytes) };
     } catch (error) {
-      return leave(own, error as RpcError);
+      return leaveCall(own, error as RpcError);
     }
   }
-  if (ends) end(own);
+  if (ends) endCall(own);
 }
 
-function end(own: Own): void {
-  own.abandon = undefined; // the server has forgotten it
+/** The answer is complete. */
+export function endCall(own: ClientCall): void {
+  own.holder = undefined; // the server has forgotten it
   if (own.answers) own.answers.end();
   finish(own);
   if (own.answers) return;
@@ -182,17 +154,17 @@ function end(own: Own): void {
 }
 
 /** The call ends on this side: the server is told. */
-function leave(own: Own, error: RpcError | undefined): void {
+function leaveCall(own: ClientCall, error: RpcError | undefined): void {
   if (own.over) return;
-  if (error) fail(own, error);
+  if (error) failCall(own, error);
   else finish(own);
-  own.abandon?.();
+  own.holder?.abandon(own);
 }
 
-function finish(own: Own): void {
+function finish(own: ClientCall): void {
   if (own.over) return;
   own.over = true;
-  own.parts.alarm.delete(own.each!);
+  own.parts.alarm.delete(own);
   if (own.abort) own.call.signal?.removeEventListener("abort", own.abort);
   own.sending?.stop();
 }

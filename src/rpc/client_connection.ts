@@ -1,6 +1,14 @@
 import type { Codec } from "../codec/mod.ts";
 import { isPromiseLike } from "../internal/promise.ts";
-import type { ClientCall } from "./client_call.ts";
+import {
+  callFailed,
+  type CallHolder,
+  callOpened,
+  type ClientCall,
+  endCall,
+  failCall,
+  takeAnswer,
+} from "./client_call.ts";
 import type { Clock } from "./clock.ts";
 import { TRACEPARENT_HEADER } from "./connect_protocol.ts";
 import { ProtocolError } from "./frames.ts";
@@ -59,6 +67,8 @@ export function clientConnection(parts: ClientConnectionParts, user: ClientConne
     user,
     calls: new Map(),
     waiting: new Set(),
+    queue: { abandon: (call) => void own.waiting.delete(call) },
+    opened: { abandon: (call) => abandon(own, call.id) },
     early: [],
     timer: parts.clock.set(() => refused(own, new NotSentError(SILENT, RECEIVED)), HELLO_MS),
     state: "greeting",
@@ -77,7 +87,7 @@ export function clientConnection(parts: ClientConnectionParts, user: ClientConne
       return isTaking && own.calls.size + own.waiting.size < MAX_CALLS_PER_CONNECTION && own.lastId < MAX_ID;
     },
     take(call) {
-      if (own.state === "over") call.fail(own.reason ?? unsent());
+      if (own.state === "over") failCall(call, own.reason ?? unsent());
       else if (own.state === "open") make(own, call);
       else wait(own, call);
     },
@@ -93,9 +103,12 @@ interface Own {
   readonly parts: ClientConnectionParts;
   readonly user: ClientConnectionUser;
   /** The calls under way, by their numbers. */
-  readonly calls: Map<number, Opened>;
+  readonly calls: Map<number, ClientCall>;
   /** The calls that have not been written. */
   readonly waiting: Set<ClientCall>;
+  /** What is told of calls that their callers leave, before they were written and after. */
+  readonly queue: CallHolder;
+  readonly opened: CallHolder;
   /** What came before the server's hello was verified. */
   readonly early: (Uint8Array | string)[];
   readonly timer: unknown;
@@ -127,7 +140,7 @@ function unreachable(own: Own, cause: unknown): void {
 
 function wait(own: Own, call: ClientCall): void {
   own.waiting.add(call);
-  call.queued(() => own.waiting.delete(call));
+  call.holder = own.queue;
 }
 
 function exchange(own: Own, hello: string): Promise<Uint8Array | string> {
@@ -169,9 +182,9 @@ function enter(own: Own, accepted: Proof): void {
       open: fromClientsOnly,
       cancel: fromClientsOnly,
       message: (id, bytes, ends) => onMessage(own, id, bytes, ends),
-      end: (id) => over(own, id)?.end(),
+      end: (id) => ended(own, id),
       error: (id, body) => onError(own, id, body),
-      credit: (id, messages, bytes) => known(own, id)?.call.credit(messages, bytes),
+      credit: (id, messages, bytes) => known(own, id)?.sending?.credit(messages, bytes),
       drain: () => retire(own),
       beat() {},
       lost: () => end(own, undefined, undefined),
@@ -200,7 +213,8 @@ function make(own: Own, call: ClientCall): void {
   wait(own, call);
   const failed = (error: unknown) => {
     own.waiting.delete(call);
-    call.fail(
+    failCall(
+      call,
       error instanceof RpcError ? asReceived(error) : new NotSentError(UNPROVEN, { cause: error, ...RECEIVED }),
     );
     leave(own);
@@ -233,36 +247,44 @@ function write(own: Own, call: ClientCall, proven: Readonly<Record<string, strin
   const headers = trace === undefined ? proven : { [TRACEPARENT_HEADER]: trace, ...proven };
   const timeoutMs = call.deadlineAt - own.parts.clock.now();
   const id = ++own.lastId; // before it is written: that may let another call be written, and may end everything
-  own.calls.set(id, { call, sentBefore: own.connection!.sent });
+  call.id = id;
+  call.sentBefore = own.connection!.sent;
+  own.calls.set(id, call);
   try {
     own.connection!.open(id, { path: method.path, timeoutMs, headers, message: call.body });
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     own.lastId--;
     own.calls.delete(id);
-    return call.fail(new NotSentError(UNPROVEN, { cause, ...RECEIVED }));
+    return failCall(call, new NotSentError(UNPROVEN, { cause, ...RECEIVED }));
   }
-  if (!call.over) call.opened({ id, link: own.connection!, abandon: () => abandon(own, id) });
+  if (!call.over) callOpened(call, own.connection!, own.opened);
 }
 
 function onMessage(own: Own, id: number, bytes: Uint8Array, ends: boolean): void {
-  const call = ends ? over(own, id) : known(own, id)?.call;
-  call?.message(bytes, ends);
+  const call = ends ? over(own, id) : known(own, id);
+  if (call) takeAnswer(call, bytes, ends);
+}
+
+function ended(own: Own, id: number): void {
+  const call = over(own, id);
+  if (call) endCall(call);
 }
 
 function onError(own: Own, id: number, body: Uint8Array): void {
   const call = over(own, id);
-  if (call) receivedError(call.call.method, 500, body).then(call.failed, () => call.fail(lost()));
+  if (!call) return;
+  receivedError(call.call.method, 500, body).then((error) => callFailed(call, error), () => failCall(call, lost()));
 }
 
-function known(own: Own, id: number): Opened | undefined {
+function known(own: Own, id: number): ClientCall | undefined {
   if (id > own.lastId) throw new ProtocolError("A call that was not opened");
   return own.calls.get(id); // undefined where it was abandoned, which the server may not have known
 }
 
 /** The server is done with the call. */
 function over(own: Own, id: number): ClientCall | undefined {
-  const call = known(own, id)?.call;
+  const call = known(own, id);
   own.calls.delete(id);
   leave(own);
   return call;
@@ -294,18 +316,12 @@ function end(own: Own, close: CloseReason | undefined, error: RpcError | undefin
   if (close) own.pipe?.close(close.code, close.reason);
   if (!own.pipe) own.user.closed(); // it never opened, or what opens is closed at once
   own.user.over();
-  for (const call of own.waiting) call.fail(error ?? unsent());
-  for (const { call, sentBefore } of own.calls.values()) {
-    call.fail(own.connection!.sent === sentBefore ? unsent() : lost());
+  for (const call of own.waiting) failCall(call, error ?? unsent());
+  for (const call of own.calls.values()) {
+    failCall(call, own.connection!.sent === call.sentBefore ? unsent() : lost());
   }
   own.waiting.clear();
   own.calls.clear();
-}
-
-interface Opened {
-  readonly call: ClientCall;
-  /** How many messages had left when it was written: where none left since, neither did it. */
-  readonly sentBefore: number;
 }
 
 function fromClientsOnly(): never {

@@ -92,6 +92,7 @@ export class CallContext implements Context {
   #admission: Admission | undefined;
   #traceparent: string | undefined;
   #ended = false;
+  #handling: Promise<unknown> | undefined; // what goes on after the deadline
   #canceled = false;
   #forget: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -180,9 +181,15 @@ export class CallContext implements Context {
   wait<Value>(pending: PromiseLike<Value>, options?: { readonly keepsItsPlace: boolean }): Promise<Value> {
     const promise = Promise.resolve(pending);
     return within(promise, () => this.remainingMs, () => {
-      if (options?.keepsItsPlace) this.outlived = promise;
+      if (options?.keepsItsPlace) this.outlived = this.#handling = promise;
       return this.expire();
     });
+  }
+
+  /** Its caller has left, and it still runs: its place is free when it ends, and a handler that outlives its deadline too. */
+  outlive(running: Promise<unknown>): void {
+    const handling = () => this.#handling;
+    this.outlived ??= running.then(handling, handling);
   }
 
   /** The time is up: tells the handler, and makes the error for the caller. */

@@ -1,3 +1,4 @@
+import { writeUtf8 } from "../internal/utf8.ts";
 import { type Channel, PROOF_BYTES } from "./channel.ts";
 import { BLOCK } from "./connect_protocol.ts";
 import { BLOCK_BYTES } from "./block_reader.ts";
@@ -70,24 +71,7 @@ function writeHead(buffer: Uint8Array, at: number, flags: number, length: number
 }
 
 function writeContent(content: string | Uint8Array, buffer: Uint8Array, at: number): number {
-  if (typeof content !== "string") {
-    buffer.set(content, at);
-    return content.length;
-  }
-  if (content.length <= SHORT && writeAscii(content, buffer, at)) return content.length;
-  return utf8.encodeInto(content, buffer.subarray(at)).written;
+  if (typeof content === "string") return writeUtf8(content, buffer, at);
+  buffer.set(content, at);
+  return content.length;
 }
-
-/** A loop over a short text costs less than a call of a TextEncoder. */
-function writeAscii(text: string, buffer: Uint8Array, at: number): boolean {
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit >= 0x80) return false;
-    buffer[at + index] = unit;
-  }
-  return true;
-}
-
-const SHORT = 96;
-
-const utf8 = /* @__PURE__ */ new TextEncoder();

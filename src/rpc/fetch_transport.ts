@@ -5,7 +5,6 @@ import { isStreaming, type Method } from "./contract.ts";
 import { coded, mediaTypeOf, otherMediaType, receive, received } from "./fetch_answer.ts";
 import { startDeadline } from "./fetch_deadline.ts";
 import { headersOf, type Sending } from "./fetch_request.ts";
-import { fetchStream } from "./fetch_stream.ts";
 import type { Proof, Prover } from "./prover.ts";
 import { receivedError } from "./received_error.ts";
 import { ProveAgainError, RpcError } from "./rpc_error.ts";
@@ -52,7 +51,10 @@ export function fetchTransport(url: string | URL, options: FetchTransportOptions
   const sending = { base: baseOf(url), prover, codec, send, init: withoutAmbientAuthority() };
   if (!prover) throw new TypeError("Cannot make calls without a prover, anonymous() is one");
   return async (call) => {
-    if (isStreaming(call.method)) return await fetchStream(call, sending);
+    if (isStreaming(call.method)) {
+      const { fetchStream } = await import("./fetch_stream.ts"); // where it is used, for clients without streams
+      return await fetchStream(call, sending);
+    }
     const deadline = startDeadline(call);
     try {
       return await Promise.race([exchange(call, sending, deadline.signal), deadline.over]);

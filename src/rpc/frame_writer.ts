@@ -1,3 +1,4 @@
+import { writeUtf8 } from "../internal/utf8.ts";
 import { ENDS, FRAME, HAS_MESSAGE, MAX_CALL_HEADER_BYTES } from "./frames.ts";
 
 /** What an `open` frame is made of. */
@@ -146,7 +147,7 @@ function payload(to: Buffer, body: string | Uint8Array): number {
   let length = body.length;
   if (typeof body === "string") {
     reserve(to, 4 + length * 3);
-    length = utf8.encodeInto(body, to.buffer.subarray(to.size + 4)).written;
+    length = writeUtf8(body, to.buffer, to.size + 4);
   } else {
     reserve(to, 4 + length);
     to.buffer.set(body, to.size + 4);
@@ -156,7 +157,6 @@ function payload(to: Buffer, body: string | Uint8Array): number {
   return length;
 }
 
-const utf8 = /* @__PURE__ */ new TextEncoder();
 const NO_ENTRIES: readonly (readonly [string, string])[] = [];
 const INITIAL_BYTES = 4_096;
 /** A larger buffer is let go of once it is empty. */

@@ -83,6 +83,11 @@ export class ProtocolError extends Error {
 export function readFrames(bytes: Uint8Array, to: FrameUser): void {
   if (bytes.length === 0) throw new ProtocolError("A message without a frame");
   const at: Cursor = { bytes, offset: 0 };
+  readFrame(at, to);
+  // Nothing else has its turn while the frames of a message are read: a large message may not be many small ones.
+  if (at.offset < bytes.length && bytes.length > MAX_SHARED_BYTES) {
+    throw new ProtocolError("Too many frames in a message");
+  }
   while (at.offset < bytes.length) readFrame(at, to);
 }
 

@@ -19,7 +19,6 @@ import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts"
 import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
 import { PEER_CERTIFICATE, type PeerInfo } from "./peer.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
-import { assertProvable, endWith, streamedAnswer } from "./http_stream.ts";
 import { admit, type Endpoint, type Framing, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
 /**
@@ -119,6 +118,7 @@ async function answerStream(
   admission: Admission,
   exchange: Exchange,
 ): Promise<Response> {
+  const { assertProvable, streamedAnswer } = await import("./http_stream.ts"); // where it is used, for servers without
   const [endpoint, context, { codec }] = [exchange.endpoint!, exchange.context!, exchange.framing!];
   assertProvable(admission);
   const contentType = streamMediaType(codec.name);
@@ -304,6 +304,7 @@ async function refuse(
 async function refusalOf(core: ServerCore, error: unknown, { endpoint, context, framing }: Exchange) {
   const { wire, http } = await failureOf(error, { method: endpoint?.method, context }, core.log);
   if (framing?.streams && !http) {
+    const { endWith } = await import("./http_stream.ts");
     return { status: 200, contentType: streamMediaType(framing.codec.name), body: endWith(wire), headers: {} };
   }
   const status = http?.status ?? STATUS_OF_CODE[wire.code];

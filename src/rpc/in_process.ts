@@ -103,7 +103,7 @@ function untilGone(reply: Promise<Reply>, signal: AbortSignal | undefined, conte
   if (!signal) return reply;
   return new Promise((resolve, reject) => {
     const cancel = () => {
-      context.outlived ??= reply;
+      context.outlive(reply);
       reject(new RpcError("canceled", CANCELED));
     };
     if (signal.aborted) cancel();

@@ -60,8 +60,9 @@ export interface Link {
    *
    * @param size How much it will be, in bytes.
    * @param write Writes it; not called any more once the connection is over.
+   * @returns What takes it back, for a call that ended before: what it holds must not wait for a peer that takes nothing.
    */
-  later(size: number, write: () => void): void;
+  later(size: number, write: () => void): () => void;
   /** A message came. */
   receive(message: Uint8Array | string): void;
   /** Sends what is written, and ends the connection; again does nothing. */
@@ -82,8 +83,10 @@ const CLOGGED_BYTES = 1_048_576;
 const LOOK_MS = 5;
 /** How long a peer may take nothing of a queue that is too large, in milliseconds. */
 const PATIENCE_MS = 2_000;
-/** How many turns without a new frame pass before what is written is sent. */
+/** How many turns without a new frame pass before what is written is sent, where frames come together. */
 const QUIET_TURNS = 8;
+/** The same where the last message had one frame only: who makes one call after the other waits for each. */
+const QUIET_TURNS_ALONE = 2;
 
 /** Makes one end of a connection; `user` is told of everything that comes in. */
 export function link(parts: LinkParts, user: LinkUser): Link {
@@ -97,13 +100,16 @@ export function link(parts: LinkParts, user: LinkUser): Link {
     maxBytes: maxMessageBytes + MAX_FRAME_OVERHEAD,
     spare: channel ? PROOF_BYTES : 0,
     out: frameWriter(),
-    queue: [],
+    queue: new Set(),
     queued: 0,
     sent: 0,
     over: false,
     scheduled: false,
     seen: 0,
     quietTurns: 0,
+    frames: 0,
+    enoughTurns: QUIET_TURNS,
+    turn: () => turn(line),
     unlooked: 0,
     clogged: false,
     looking: undefined,
@@ -136,9 +142,13 @@ function linkOf(line: Line): Link {
     credit: (id, messages, bytes) => void wrote(line, out.size, out.credit(id, messages, bytes)),
     drain: () => signal(line, FRAME.drain),
     later(size, write) {
-      if (line.over) return;
-      line.queue.push({ size, write });
+      const waiting = { size, write };
+      if (line.over) return () => {};
+      line.queue.add(waiting);
       line.queued += size;
+      return () => {
+        if (line.queue.delete(waiting)) line.queued -= size;
+      };
     },
     receive: (message) => receive(line, frames, message),
     close(reason) {
@@ -163,7 +173,7 @@ interface Line {
   readonly spare: number;
   readonly out: FrameWriter;
   /** Who waits for the other side to take something, and for how many bytes. */
-  readonly queue: { readonly size: number; readonly write: () => void }[];
+  readonly queue: Set<{ readonly size: number; readonly write: () => void }>;
   queued: number;
   sent: number;
   over: boolean;
@@ -171,6 +181,10 @@ interface Line {
   scheduled: boolean;
   seen: number;
   quietTurns: number;
+  /** How many frames were written since a message was sent, and for how many turns that makes them wait for others. */
+  frames: number;
+  enoughTurns: number;
+  readonly turn: () => void;
   /** The bytes that were sent since the pipe was last looked at. */
   unlooked: number;
   clogged: boolean;
@@ -195,11 +209,12 @@ function wrote(line: Line, start: number, length: number): number {
     if (start > 0) send(line, start);
     if (line.out.size + line.spare > MAX_SHARED_BYTES) send(line, line.out.size);
   }
+  line.frames++;
   if (line.scheduled || line.out.size === 0) return length;
   line.scheduled = true;
   line.seen = line.out.size;
   line.quietTurns = 0;
-  TURN.then(() => turn(line));
+  TURN.then(line.turn);
   return length;
 }
 
@@ -209,8 +224,10 @@ function turn(line: Line): void {
     line.seen = line.out.size;
     line.quietTurns = 0;
   } else line.quietTurns++;
-  if (line.quietTurns < QUIET_TURNS && !line.over) return void TURN.then(() => turn(line));
+  if (line.quietTurns < line.enoughTurns && !line.over) return void TURN.then(line.turn);
   line.scheduled = false;
+  line.enoughTurns = line.frames > 1 ? QUIET_TURNS : QUIET_TURNS_ALONE;
+  line.frames = 0;
   if (line.out.size > 0) send(line, line.out.size);
 }
 
@@ -235,14 +252,16 @@ function look(line: Line): void {
   let waiting = line.pipe.bufferedBytes;
   if (waiting > line.maxQueuedBytes || isStalled(line, waiting)) return stop(line, CLOSE.notReading);
   line.clogged = waiting > CLOGGED_BYTES;
-  while (!line.clogged && line.queue.length > 0 && !line.over) {
-    const { size, write } = line.queue.shift()!;
+  for (const next of line.queue) {
+    if (line.clogged || line.over) break;
+    const { size, write } = next;
+    line.queue.delete(next);
     line.queued -= size;
     waiting += size;
     write();
     line.clogged = waiting > CLOGGED_BYTES;
   }
-  line.clogged ||= line.queue.length > 0;
+  line.clogged ||= line.queue.size > 0;
   if (!line.clogged || line.looking !== undefined || line.over) return;
   line.looking = line.clock.set(() => {
     line.looking = undefined;
@@ -304,7 +323,7 @@ function stop(line: Line, reason: CloseReason | undefined): void {
   line.over = true;
   line.clock.clear(line.beating);
   line.clock.clear(line.looking);
-  line.queue.length = 0;
+  line.queue.clear();
   if (reason) line.pipe.close(reason.code, reason.reason);
   line.user.lost();
 }

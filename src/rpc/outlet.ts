@@ -109,7 +109,10 @@ function credited(own: Own): Promise<void> {
 /** Those who wait write one after the other, and one message each. */
 function turnOf(own: Own, size: number): Promise<void> {
   return new Promise((resolve) => {
-    own.go = resolve;
-    own.parts.link.later(size, resolve);
+    const unqueue = own.parts.link.later(size, resolve);
+    own.go = () => {
+      unqueue();
+      resolve();
+    };
   });
 }

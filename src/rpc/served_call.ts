@@ -25,15 +25,6 @@ export interface ServedConnectionParts {
   readonly certificate: PeerCertificate | undefined;
 }
 
-/** One call on a connection. */
-export interface ServedCall {
-  message(bytes: Uint8Array, ends: boolean): void;
-  end(): void;
-  credit(messages: number, bytes: number): void;
-  /** Nobody waits for its answer. */
-  cancel(): void;
-}
-
 /** Where a call is served. */
 export interface ServedCallPlace {
   readonly parts: ServedConnectionParts;
@@ -46,12 +37,43 @@ export interface ServedCallPlace {
   over(id: number, outlived: Promise<unknown> | undefined): void;
 }
 
+/**
+ * One call on a connection: what is known of it. What happens to it is told to the functions of this file, because
+ * functions of its own would be a good part of what a small call costs.
+ */
+export interface ServedCall {
+  readonly id: number;
+  readonly frame: OpenFrame;
+  readonly place: ServedCallPlace;
+  readonly core: ServerCore;
+  readonly link: Link;
+  readonly endpoint: Endpoint | undefined;
+  readonly context: CallContext;
+  readonly whole: Uint8Array | undefined;
+  received: Inbox | undefined;
+  /** Takes back an answer that waits for the caller to read. */
+  unqueue: (() => void) | undefined;
+  answers: Outlet | undefined;
+  /** Ends the waiting for the last answer. */
+  stopped: (() => void) | undefined;
+  /** Settles when nothing of it runs any more. */
+  running: Promise<void> | undefined;
+  /** Whether it has a place in the server. */
+  entered: boolean;
+  /** Whether the caller waits no more. */
+  over: boolean;
+  /** Whether its place was given back. */
+  left: boolean;
+  /** Whether the caller has sent everything. */
+  ended: boolean;
+}
+
 /** Answers one call, in the order in which calls over HTTP are answered: nothing is decoded before the guard let it in. */
 export function serveCall(id: number, frame: OpenFrame, place: ServedCallPlace): ServedCall {
   const { parts: { core }, link } = place;
   const endpoint = core.endpoints.get(frame.path);
   const deadlineMs = Math.min(frame.timeoutMs, core.limits.callDeadlineMs);
-  const own: Own = {
+  const own: ServedCall = {
     id,
     frame,
     place,
@@ -62,10 +84,13 @@ export function serveCall(id: number, frame: OpenFrame, place: ServedCallPlace):
     // A whole message that came with its call needs no stream around it.
     whole: endpoint && !isStreaming(endpoint.method) && frame.ends ? frame.message : undefined,
     received: undefined,
+    unqueue: undefined,
     answers: undefined,
     stopped: undefined,
+    running: undefined,
     entered: false,
     over: false,
+    left: false,
     ended: frame.ends,
   };
   if (!own.whole) {
@@ -73,38 +98,11 @@ export function serveCall(id: number, frame: OpenFrame, place: ServedCallPlace):
     if (frame.message) own.received.push(frame.message);
     if (frame.ends) own.received.end();
   }
-  const running = answer(own);
-  return {
-    message: (bytes, ends) => message(own, bytes, ends),
-    end: () => end(own),
-    credit: (messages, bytes) => credit(own, messages, bytes),
-    cancel: () => cancel(own, running),
-  };
+  own.running = answer(own);
+  return own;
 }
 
-/** What is known of one call. */
-interface Own {
-  readonly id: number;
-  readonly frame: OpenFrame;
-  readonly place: ServedCallPlace;
-  readonly core: ServerCore;
-  readonly link: Link;
-  readonly endpoint: Endpoint | undefined;
-  readonly context: CallContext;
-  readonly whole: Uint8Array | undefined;
-  received: Inbox | undefined;
-  answers: Outlet | undefined;
-  /** Ends the waiting for the last answer. */
-  stopped: (() => void) | undefined;
-  /** Whether it has a place in the server. */
-  entered: boolean;
-  /** Whether the caller waits no more. */
-  over: boolean;
-  /** Whether the caller has sent everything. */
-  ended: boolean;
-}
-
-async function answer(own: Own): Promise<void> {
+async function answer(own: ServedCall): Promise<void> {
   try {
     own.core.traffic.enter();
     own.entered = true;
@@ -131,10 +129,10 @@ async function answer(own: Own): Promise<void> {
 }
 
 /** The one answer of a unary call. */
-function write(own: Own, body: string | Uint8Array): void {
+function write(own: ServedCall, body: string | Uint8Array): void {
   if (own.over) return;
-  if (own.link.clogged) return own.link.later(body.length, send);
-  send();
+  if (own.link.clogged) own.unqueue = own.link.later(body.length, send);
+  else send();
 
   function send(): void {
     if (own.over) return;
@@ -143,7 +141,7 @@ function write(own: Own, body: string | Uint8Array): void {
   }
 }
 
-async function answerMessages(own: Own, endpoint: Endpoint, admission: Admission): Promise<void> {
+async function answerMessages(own: ServedCall, endpoint: Endpoint, admission: Admission): Promise<void> {
   const messages = await invokeStream(endpoint, admission, own.received!, own.context);
   await new Promise<void>((resolve) => {
     own.stopped = resolve;
@@ -162,7 +160,7 @@ async function answerMessages(own: Own, endpoint: Endpoint, admission: Admission
   });
 }
 
-function receivedMessages(own: Own): Inbox {
+function receivedMessages(own: ServedCall): Inbox {
   return inbox({
     decode: (bytes) => decode(own, bytes),
     credit: (messages, bytes) => own.link.credit(own.id, messages, bytes),
@@ -170,41 +168,46 @@ function receivedMessages(own: Own): Inbox {
   });
 }
 
-function decode(own: Own, bytes: Uint8Array): unknown {
+function decode(own: ServedCall, bytes: Uint8Array): unknown {
   const maxBytes = own.endpoint?.method.options.maxBodyBytes ?? Infinity;
   if (bytes.length > maxBytes) throw tooLarge(maxBytes);
   return decodeMessage(own.place.parts.codec, bytes);
 }
 
-function message(own: Own, bytes: Uint8Array, ends: boolean): void {
+/** A message of the caller's came. */
+export function takeMessage(own: ServedCall, bytes: Uint8Array, ends: boolean): void {
   if (own.ended) throw new ProtocolError("A message after the end");
   own.received!.push(bytes);
-  if (ends) end(own);
+  if (ends) endMessages(own);
 }
 
-function end(own: Own): void {
+/** The caller has sent everything. */
+export function endMessages(own: ServedCall): void {
   if (own.ended) throw new ProtocolError("An end after the end");
   own.ended = true;
   own.received!.end();
 }
 
-function credit(own: Own, messages: number, bytes: number): void {
+/** The caller takes more messages. */
+export function takeCredit(own: ServedCall, messages: number, bytes: number): void {
   if (!own.answers) throw new ProtocolError("Credit for what was not sent");
   own.answers.credit(messages, bytes);
 }
 
-function cancel(own: Own, running: Promise<void>): void {
+/** Nobody waits for its answer. */
+export function cancelCall(own: ServedCall): void {
   if (own.over) return;
   own.over = true;
   own.context.cancel();
   own.received?.fail(new RpcError("canceled", CANCELED));
   own.answers?.stop();
   own.stopped?.();
-  own.context.outlived ??= running;
+  own.unqueue?.();
+  if (own.running) own.context.outlive(own.running);
   leave(own);
 }
 
-async function fail(own: Own, error: unknown): Promise<void> {
+async function fail(own: ServedCall, error: unknown): Promise<void> {
   if (own.over) return;
   const { wire } = await failureOf(error, { method: own.endpoint?.method, context: own.context }, own.core.log);
   if (own.over) return;
@@ -212,7 +215,10 @@ async function fail(own: Own, error: unknown): Promise<void> {
   leave(own);
 }
 
-function leave(own: Own): void {
+/** Once: writing the last of an answer may end the connection, and so the call, before it returns. */
+function leave(own: ServedCall): void {
+  if (own.left) return;
+  own.left = true;
   own.over = true;
   own.received?.fail(undefined);
   own.context.end();
@@ -236,14 +242,17 @@ function incomingOf(
       headers: headers ? { get: (name) => headers.get(name.toLowerCase()) ?? null } : NO_HEADERS,
     },
     carries: endpoint && isStreaming(endpoint.method) ? "stream" : "body",
-    body: () => NO_BODY,
+    body: noBody,
     certificate,
     get correlationId() {
       return context.correlationId;
     },
-    sealRefusal() {}, // the connection proves everything on it
+    sealRefusal: nothing, // the connection proves everything on it
   };
 }
+
+const noBody = () => NO_BODY;
+const nothing = () => {};
 
 const notFound = () => new RpcError("unimplemented", "There is no such method");
 

@@ -3,7 +3,16 @@ import { type OpenFrame, ProtocolError } from "./frames.ts";
 import { CLOSE, type Link, link, type LinkParts, MAX_CALLS_PER_CONNECTION } from "./link.ts";
 import type { PipeUser } from "./pipe.ts";
 import { RpcError } from "./rpc_error.ts";
-import { serveCall, type ServedCall, type ServedCallPlace, type ServedConnectionParts } from "./served_call.ts";
+import {
+  cancelCall,
+  endMessages,
+  serveCall,
+  type ServedCall,
+  type ServedCallPlace,
+  type ServedConnectionParts,
+  takeCredit,
+  takeMessage,
+} from "./served_call.ts";
 
 /** One connection on the server's side, once it is let in. */
 export interface ServedConnection extends PipeUser {
@@ -23,16 +32,28 @@ export function serveConnection(
   const calls = new Map<number, ServedCall>();
   const connection: Link = link(linkParts, {
     open: (id, frame) => open(own, id, frame),
-    message: (id, bytes, ends) => known(own, id)?.message(bytes, ends),
-    end: (id) => known(own, id)?.end(),
-    cancel: (id) => known(own, id)?.cancel(),
-    credit: (id, messages, bytes) => known(own, id)?.credit(messages, bytes),
+    message(id, bytes, ends) {
+      const call = known(own, id);
+      if (call) takeMessage(call, bytes, ends);
+    },
+    end(id) {
+      const call = known(own, id);
+      if (call) endMessages(call);
+    },
+    cancel(id) {
+      const call = known(own, id);
+      if (call) cancelCall(call);
+    },
+    credit(id, messages, bytes) {
+      const call = known(own, id);
+      if (call) takeCredit(call, messages, bytes);
+    },
     error: fromServersOnly,
     drain: fromServersOnly,
     beat: () => beat(own),
     lost() {
       own.over = true;
-      for (const call of [...calls.values()]) call.cancel();
+      for (const call of [...calls.values()]) cancelCall(call);
       lost();
     },
   });
@@ -78,11 +99,11 @@ function open(own: Own, id: number, frame: OpenFrame): void {
   if (id !== own.lastId + 1) throw new ProtocolError("A call out of order");
   own.lastId = id;
   own.idleBeats = 0;
-  if (own.calls.size >= MAX_CALLS_PER_CONNECTION || own.outliving >= MAX_CALLS_PER_CONNECTION) {
-    return void refuse(own, id);
-  }
+  // The client knows how many it has under way, but not how many handlers outlive them.
+  if (own.calls.size >= MAX_CALLS_PER_CONNECTION) throw new ProtocolError("More calls than a connection carries");
+  if (own.outliving >= MAX_CALLS_PER_CONNECTION) return void refuse(own, id);
   const call = serveCall(id, frame, own.place);
-  if (own.over) call.cancel();
+  if (own.over) cancelCall(call);
   else own.calls.set(id, call);
 }
 

@@ -12,7 +12,8 @@ import { inProcess } from "./in_process.ts";
 import { assertLimit, type ServerLimits, serverLimits } from "./limits.ts";
 import { type Log, logToConsole, note } from "./log.ts";
 import { type Endpoint, type Framing, type ServerCore, traffic } from "./server_core.ts";
-import { webSocketUpgrade } from "./websocket_server.ts";
+import { asOrigin } from "./web_origin.ts";
+import type { WebSocketUpgrade } from "./websocket_server.ts";
 
 /** How a server is built. */
 export interface ServerOptions {
@@ -112,17 +113,21 @@ export function createServer(
     tlsTerminated: options.tlsTerminated ?? false,
     traffic: traffic(limits.maxConcurrentCalls),
   };
-  const sockets = webSocketUpgrade(core, { origins: options.origins ?? [] });
+  const origins = (options.origins ?? []).map(asOrigin);
+  // Loaded where it is used, because many servers never see a WebSocket.
+  let loading: Promise<WebSocketUpgrade> | undefined;
+  const sockets = () =>
+    loading ??= import("./websocket_server.ts").then((module) => module.webSocketUpgrade(core, { origins }));
   return {
     fetch: httpHandler(core),
-    upgrade: sockets.upgrade,
+    upgrade: async (request, info) => await (await sockets()).upgrade(request, info),
     call: inProcess(core),
     services,
     get draining() {
       return core.traffic.draining;
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([core.traffic.drain(), sockets.drain()]);
+      await Promise.all([core.traffic.drain(), loading?.then((each) => each.drain())]);
       guarding?.[Symbol.dispose]();
     },
   };

@@ -10,6 +10,7 @@ import type { Pipe, PipeUser, Upgrade } from "./pipe.ts";
 import { RpcError } from "./rpc_error.ts";
 import type { ServerCore } from "./server_core.ts";
 import { assertUpgrade } from "./upgrade_request.ts";
+import { asOrigin } from "./web_origin.ts";
 import { MAX_FRAME_OVERHEAD } from "./frames.ts";
 
 /** How connections are taken. */
@@ -111,9 +112,4 @@ async function refusal(error: unknown, core: ServerCore): Promise<Response> {
   const status = http?.status ?? STATUS_OF_CODE[wire.code];
   const headers = { "content-type": ERROR_MEDIA_TYPE, "cache-control": "no-store", ...http?.headers };
   return new Response(JSON.stringify(wire), { status, headers });
-}
-
-function asOrigin(given: string): string {
-  if (URL.canParse(given) && new URL(given).origin === given) return given;
-  throw new TypeError(`Cannot allow the origin "${given}": it must be one, as "https://app.example.org"`);
 }

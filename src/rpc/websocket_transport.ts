@@ -2,7 +2,7 @@ import { type Codec, json } from "../codec/mod.ts";
 import { type Random, secureRandom } from "../internal/random.ts";
 import { type Alarm, alarm } from "./alarm.ts";
 import type { Transport } from "./call.ts";
-import { type ClientCall, clientCall } from "./client_call.ts";
+import { type ClientCall, clientCall, expireCall, failCall } from "./client_call.ts";
 import { type ClientConnection, clientConnection, type ClientConnectionParts } from "./client_connection.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { openPipe, type OpenWebSocket } from "./open_pipe.ts";
@@ -63,7 +63,7 @@ export function webSocketTransport(
   const pool: Pool = {
     parts: { url: proven, prover, codec, clock, open: (user) => openPipe(open, socket, user) },
     random,
-    alarm: alarm<ClientCall>(clock, (call) => call.expire()),
+    alarm: alarm<ClientCall>(clock, expireCall),
     connections: new Set(),
     closings: new Set(),
     failures: 0,
@@ -103,7 +103,7 @@ interface Pool {
 function place(pool: Pool, call: ClientCall): void {
   for (const each of pool.connections) if (each.isFree) return each.take(call);
   // A server that is not there is not asked at every call.
-  if (pool.failure && pool.parts.clock.now() < pool.notBefore) call.fail(pool.failure);
+  if (pool.failure && pool.parts.clock.now() < pool.notBefore) failCall(call, pool.failure);
   else connect(pool).take(call);
 }
 

@@ -18,11 +18,11 @@ export const SUITES: readonly Step[] = [
     const { all, portable } = await findTests();
     return await onDeno(report, all.filter((path) => !portable.includes(path)));
   }),
-  suite("connect", "Connect's conformance suite, against our server and our client", onConnect),
   suite("node", "the portable tests on Node", onNode),
-  // These two have one thread each.
+  // These have one thread each.
   suite("bun", "the portable tests on Bun", onBun),
   { ...suite("workerd", "the portable tests in workerd", onWorkerd), isBeside: true },
+  { ...suite("connect", "Connect's conformance suite, against our server and our client", onConnect), isBeside: true },
 ];
 
 type RunSuite = (reportPath: string) => Promise<StepResult>;

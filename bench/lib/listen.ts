@@ -12,8 +12,15 @@ export interface Contender {
   readonly echo?: (text: string) => string;
 }
 
-// deno-lint-ignore no-explicit-any -- its types are not on JSR
-const Bun = (globalThis as any).Bun;
+/** What is used of Bun, whose types are not on JSR. */
+interface BunServer {
+  readonly port: number;
+  upgrade(request: Request, options: { readonly data: unknown; readonly headers?: Record<string, string> }): boolean;
+}
+
+const { Bun } = globalThis as unknown as {
+  readonly Bun?: { readonly argv: readonly string[]; serve(options: object): BunServer };
+};
 
 export const args: readonly string[] = Bun ? Bun.argv.slice(2) : Deno.args;
 
@@ -40,7 +47,7 @@ function onBun({ fetch, upgrade, echo }: Contender): void {
   const websocket = echo
     ? { message: (socket: BunSocket, text: string) => void socket.send(echo(text)) }
     : bunSocketHandlers(new Set());
-  const server = Bun.serve({
+  const server = Bun!.serve({
     port: 0,
     hostname: "127.0.0.1",
     websocket,

@@ -73,10 +73,12 @@ export function channelFor(gate: Gate, opened: Opened | undefined): Channel {
 export function admitConnection(gate: Gate, opened: Opened | undefined, seal: Seal): Admission {
   const channel = channelFor(gate, opened);
   const { session } = opened!;
+  const leave = enter(gate, gate.connected, session.caller);
   return {
     caller: publicCaller(session.caller),
     seal,
     channel,
+    end: leave,
     async admitCall(incoming) {
       try {
         return await admitOnConnection(gate, session, incoming);

@@ -65,6 +65,8 @@ export interface Gate
   readonly arriving: Map<string, number>;
   /** How many calls of each caller are being answered. */
   readonly running: Map<string, number>;
+  /** How many connections each caller has: as many as it may have calls. */
+  readonly connected: Map<string, number>;
   readonly maxConcurrentCallsPerCaller: number;
   readonly sessions: ServerSessions;
   /** What the server serves, as `service/method`; known once it starts. */
@@ -107,6 +109,7 @@ export function gateOf(options: ProtectOptions): Gate {
     verifyChain: chainVerifier({ trust, trustDomain: identity.trustDomain }),
     arriving: new Map(),
     running: new Map(),
+    connected: new Map(),
     maxConcurrentCallsPerCaller,
     hash,
     sessions: serverSessions(now),

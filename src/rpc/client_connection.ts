@@ -233,6 +233,7 @@ function make(own: Own, call: ClientCall): void {
 
 function send(own: Own, call: ClientCall, proven: Readonly<Record<string, string>> | undefined): void {
   if (call.over) return leave(own);
+  if (own.state === "over") return failCall(call, unsent()); // one before it ended the connection
   if (!own.connection!.clogged) return write(own, call, proven);
   wait(own, call);
   own.connection!.later(call.body?.length ?? 0, () => {

@@ -90,7 +90,7 @@ function assertEmptyEnd(content: Uint8Array): void {
 }
 
 /** One message has as long to arrive as any body. */
-function inTime(messages: AsyncIterableIterator<unknown>, receiveDeadlineMs: number): AsyncIterable<unknown> {
+export function inTime(messages: AsyncIterator<unknown>, receiveDeadlineMs: number): AsyncIterable<unknown> {
   const tooSlow = () => new RpcError("deadline_exceeded", "Cannot read the message: it took too long to arrive");
   const iterator = {
     next: () => within(messages.next(), () => receiveDeadlineMs, tooSlow),

@@ -114,6 +114,7 @@ async function only(input: AsyncIterator<unknown>): Promise<unknown> {
 function outputOf(running: Running, answer: unknown, end: () => void): AsyncIterable<unknown> {
   const { endpoint: { method }, admission, context, context: { signal } } = running;
   const answers = running.answers = iteratorOf(answer);
+  if (running.ended) release(running); // the call ended before there were any
   let to: Taker<unknown> | undefined;
   const over = (error: unknown) => to?.fail(running.refused ? running.refused.error : error);
   const accept = (next: IteratorResult<unknown>) => {
@@ -181,5 +182,6 @@ async function settled(answer: unknown, context: CallContext): Promise<unknown> 
 /** Lets go of what the handler still answers, without waiting for code that may never come back. */
 function release({ answers, context }: Running): void {
   if (!answers?.return) return;
-  context.outlived ??= letGo(answers); // it keeps its place until its `finally` is through
+  const leaving = letGo(answers);
+  context.outlived ??= leaving; // it keeps its place until its `finally` is through
 }

@@ -99,7 +99,7 @@ async function nextChunk(pump: Pump): Promise<Filled> {
   if (pump.state === "idle") ask(pump);
   while (pump.state === "waiting" && !pump.left) {
     await untilQuiet(pump);
-    if (!isWaiting(pump) || writer.bytes > 0) break;
+    if (!isWaiting(pump) || pump.left || writer.bytes > 0) break;
     await untilWoken(pump);
     pump.turnedAt = performance.now();
     if (isWaiting(pump)) break; // time for a sign of life

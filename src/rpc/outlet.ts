@@ -2,6 +2,7 @@ import { letGo } from "../internal/let_go.ts";
 import { ProtocolError } from "./frames.ts";
 import { WINDOW_BYTES, WINDOW_MESSAGES } from "./inbox.ts";
 import type { Link } from "./link.ts";
+import { RpcError } from "./rpc_error.ts";
 
 /** What an outlet needs of its call. */
 export interface OutletParts {
@@ -9,6 +10,8 @@ export interface OutletParts {
   /** The number of the call. */
   readonly id: number;
   readonly encode: (message: unknown) => string | Uint8Array;
+  /** How long the other side may take nothing, in milliseconds. @default {for ever} */
+  readonly stallMs?: number;
   /** All are sent. */
   readonly ended: () => void;
   /** There is no next message but an error. */
@@ -101,8 +104,14 @@ async function run(own: Own): Promise<void> {
 }
 
 function credited(own: Own): Promise<void> {
-  return new Promise((resolve) => {
-    own.wake = resolve;
+  const { stallMs } = own.parts;
+  return new Promise((resolve, reject) => {
+    const stalled = () => reject(new RpcError("deadline_exceeded", "Nobody reads the stream"));
+    const timer = stallMs === undefined ? undefined : setTimeout(stalled, stallMs);
+    own.wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
   });
 }
 

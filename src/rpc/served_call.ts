@@ -7,6 +7,7 @@ import { failureOf } from "./failure.ts";
 import { type OpenFrame, ProtocolError } from "./frames.ts";
 import type { Admission, Guard, Incoming } from "./guard.ts";
 import { tooLarge } from "./http_body.ts";
+import { inTime } from "./http_stream.ts";
 import { type Inbox, inbox } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import { type Outlet, outlet } from "./outlet.ts";
@@ -116,7 +117,11 @@ async function answer(own: ServedCall): Promise<void> {
     if (own.over) return;
     if (!own.endpoint) throw notFound();
     own.context.allow(Math.min(own.frame.timeoutMs, own.endpoint.deadlineMs));
-    if (!own.whole) return await answerMessages(own, own.endpoint, admission);
+    if (!own.whole) {
+      // It is asked about a whole body, which there is none of where a message comes by itself.
+      if (admission.checkBody && !isStreaming(own.endpoint.method)) throw notWhole();
+      return await answerMessages(own, own.endpoint, admission);
+    }
     const checking = admission.checkBody?.(own.whole);
     if (checking) await own.context.wait(checking);
     write(
@@ -142,12 +147,17 @@ function write(own: ServedCall, body: string | Uint8Array): void {
 }
 
 async function answerMessages(own: ServedCall, endpoint: Endpoint, admission: Admission): Promise<void> {
-  const messages = await invokeStream(endpoint, admission, own.received!, own.context);
+  const { receiveDeadlineMs, stallMs } = own.core.limits;
+  const received = endpoint.method.streamsInput
+    ? own.received!
+    : inTime(own.received![Symbol.asyncIterator](), receiveDeadlineMs);
+  const messages = await invokeStream(endpoint, admission, received, own.context);
   await new Promise<void>((resolve) => {
     own.stopped = resolve;
     own.answers = outlet(messages, {
       link: own.link,
       id: own.id,
+      stallMs,
       encode: (message) => own.place.parts.codec.encode(message),
       ended() {
         own.link.end(own.id);
@@ -156,7 +166,9 @@ async function answerMessages(own: ServedCall, endpoint: Endpoint, admission: Ad
       },
       failed: (error) => void fail(own, error).then(resolve),
     });
-    if (own.over) own.answers.stop();
+    if (!own.over) return;
+    own.answers.stop(); // the call ended before there were answers, when nobody could end this waiting
+    resolve();
   });
 }
 
@@ -253,6 +265,8 @@ function incomingOf(
 
 const noBody = () => NO_BODY;
 const nothing = () => {};
+
+const notWhole = () => new RpcError("invalid_argument", "Cannot take the call: its message must come with it");
 
 const notFound = () => new RpcError("unimplemented", "There is no such method");
 

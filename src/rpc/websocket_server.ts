@@ -31,8 +31,10 @@ export interface WebSocketUpgrade {
 
 /** How many connections a server holds at once. */
 export const MAX_CONNECTIONS = 1_024;
-/** How long a connection that was ended may take to close, in milliseconds. */
+/** How long a connection that was ended may take to close, in milliseconds; then it takes nobody's place any more. */
 const CLOSING_MS = 1_000;
+/** How many of those there may be: one costs a socket, and its client the same. */
+const MAX_LINGERING = 16_384;
 
 /**
  * Takes connections that speak `postern.v1`: many calls over one WebSocket.
@@ -43,6 +45,9 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
   const { clock = systemClock } = options;
   const origins = new Set((options.origins ?? []).map(asOrigin));
   const connections = new Set<Connected>();
+  /** Those that were ended and whose other side does not say that it is: Deno cannot cut them. */
+  const lingering = new Set<Connected>();
+  const isFull = () => connections.size >= MAX_CONNECTIONS || lingering.size >= MAX_LINGERING;
   const codecs = new Map<string, Codec>([...core.codecs.values()].map((codec) => [codec.name, codec]));
   const maxMessageBytes = Math.max(...[...codecs.values()].map((codec) => codec.maxBytes)) + MAX_FRAME_OVERHEAD;
   let draining = false;
@@ -53,7 +58,7 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
           throw new RpcError("unavailable", "Cannot connect: the server is about to end");
         }
         assertUpgrade(request, core, origins);
-        if (connections.size >= MAX_CONNECTIONS) throw tooMany();
+        if (isFull()) throw tooMany();
       } catch (error) {
         return refusal(error, core);
       }
@@ -72,7 +77,7 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
   };
 
   function open(pipe: Pipe, parts: Omit<Parameters<typeof doorkeeper>[0], "pipe">): PipeUser {
-    if (draining || connections.size >= MAX_CONNECTIONS) {
+    if (draining || isFull()) {
       pipe.close(4503, "no place");
       return NOBODY;
     }
@@ -80,7 +85,8 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
     const closed = new Promise<void>((resolve) => {
       gone = resolve;
     });
-    const user = doorkeeper({ pipe, ...parts });
+    const user = doorkeeper({ pipe: endedBy(pipe, end), ...parts });
+    let ending: unknown;
     const connected: Connected = {
       async drain() {
         await user.drain();
@@ -92,11 +98,31 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
       receive: user.receive,
       closed() {
         connections.delete(connected);
+        lingering.delete(connected);
+        clock.clear(ending);
         user.closed();
         gone();
       },
     };
+
+    function end(code: number, reason: string): void {
+      pipe.close(code, reason);
+      ending ??= clock.set(() => {
+        if (connections.delete(connected)) lingering.add(connected);
+      }, CLOSING_MS);
+    }
   }
+}
+
+/** The same pipe, of which the end is noticed. */
+function endedBy(pipe: Pipe, close: Pipe["close"]): Pipe {
+  return {
+    get bufferedBytes() {
+      return pipe.bufferedBytes;
+    },
+    send: (message) => pipe.send(message),
+    close,
+  };
 }
 
 interface Connected {

@@ -74,6 +74,12 @@ export async function refuseOnSocket(socket: UpgradedSocket, response: Response)
   all.set(head);
   all.set(body, head.length);
   socket.on("error", () => socket.destroy());
+  // Who does not close its end would keep the socket: none of Node's limits hold after an upgrade.
+  const cutting = setTimeout(() => socket.destroy(), LEAVING_MS);
+  socket.on("close", () => clearTimeout(cutting));
   socket.write(all);
   socket.end();
 }
+
+/** How long a client that was refused may take to read that and to close, in milliseconds. */
+const LEAVING_MS = 2_000;

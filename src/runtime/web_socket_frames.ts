@@ -173,6 +173,9 @@ function faultOf({ opcode, isFinal, reserved, length }: ReadHeader, isContinued:
   return (opcode === OPCODE.continuation) === isContinued ? undefined : "Bad continuation";
 }
 
+/** How much of what comes in small pieces is put together, in bytes. */
+const GATHERED_BYTES = 4_096;
+
 interface ByteQueue {
   readonly length: number;
   push(chunk: Uint8Array): void;
@@ -185,6 +188,8 @@ interface ByteQueue {
 function byteQueue(): ByteQueue {
   let chunks: Uint8Array[] = [];
   let offset = 0; // into the first chunk
+  let gathered: Uint8Array | undefined; // the last chunk, with room for more: each piece of a byte or two costs hundreds
+  let filled = 0;
   let length = 0;
   const copy = (count: number) => {
     const bytes = new Uint8Array(count);
@@ -201,8 +206,20 @@ function byteQueue(): ByteQueue {
       return length;
     },
     push(chunk) {
-      if (chunk.length > 0) chunks.push(chunk);
+      if (chunk.length === 0) return;
       length += chunk.length;
+      const last = chunks.length - 1;
+      if (last >= 0 && gathered && filled + chunk.length <= gathered.length) {
+        gathered.set(chunk, filled);
+        chunks[last] = gathered.subarray(0, filled += chunk.length);
+      } else if (last >= 0 && chunk.length * 4 <= GATHERED_BYTES) {
+        gathered = new Uint8Array(GATHERED_BYTES);
+        gathered.set(chunk);
+        chunks.push(gathered.subarray(0, filled = chunk.length));
+      } else {
+        gathered = undefined;
+        chunks.push(chunk);
+      }
     },
     peek: (count) => copy(Math.min(count, length)),
     take(count) {

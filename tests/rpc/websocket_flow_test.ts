@@ -280,8 +280,8 @@ for (const [name, write] of Object.entries(abuses)) {
     played.user.receive(frames(write));
     await settle();
     assert.deepEqual(played.closes, [{ code: 4400, reason: "not the protocol" }]);
-    assert.equal(server.clock.waiting, 0);
     played.user.closed();
+    assert.equal(server.clock.waiting, 0);
     await server.core.traffic.drain();
   });
 }

@@ -93,6 +93,7 @@ for (const [name, message] of Object.entries(notHello)) {
     await settle();
     assert.deepEqual(closes, [{ code: 4400, reason: "not the protocol" }]);
     assert.deepEqual(sent, []);
+    user.closed();
     assert.equal(server.clock.waiting, 0);
   });
 }
@@ -194,4 +195,20 @@ test("webSocketUpgrade() carries no calls on a connection that was admitted with
   user.receive(Uint8Array.of(0x31, 0, 0, 0, 1, 0, 0, 0, 0, path.length, ...path, 0, 0, 0, 0, 2, 123, 125));
   await settle();
   assert.match(new TextDecoder().decode(sent[1] as Uint8Array), /permission_denied/);
+});
+
+test("webSocketUpgrade() keeps no place for a connection that it ended and that does not go", async () => {
+  const { clock, upgrade } = socketServer(echo);
+  const silent = { bufferedBytes: 0, send() {}, close() {} }; // it never says that it is closed
+  const connect = async () => {
+    const answer = await upgrade(upgradeRequest());
+    if (answer instanceof Response) return answer.status;
+    answer.open(silent).receive("no hello");
+    return 101;
+  };
+  for (let i = 0; i < 1_024; i++) assert.equal(await connect(), 101);
+  await settle();
+  assert.equal(await connect(), 503);
+  clock.pass(1_000);
+  assert.equal(await connect(), 101);
 });

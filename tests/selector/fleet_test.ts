@@ -22,7 +22,7 @@ test("update() takes instances over, and makes one transport to each", () => {
 test("update() leaves out what is not accepted, and what cannot be reached by calls", () => {
   const { fleet, connected } = rig({ accepts: ({ region }) => region === "eu" });
   const reached = of("a", { region: "eu" });
-  fleet.update([reached, of("b", { region: "us" }), of("c", { region: "eu", endpoints: ["wss://c.example.org"] })]);
+  fleet.update([reached, of("b", { region: "us" }), of("c", { region: "eu", endpoints: ["nats://c.example.org"] })]);
   assert.equal(fleet.size, 1);
   assert.deepEqual(connected, [reached]);
 });
@@ -45,12 +45,13 @@ test("update() takes nothing over where a filter fails, and fails again with the
   assert.deepEqual(seen(), ["bc", ""], "whose record ended is not called");
 });
 
-test("endpointOf() is the first one for calls", () => {
+test("endpointOf() is the first one for calls, a WebSocket where there is no other", () => {
   assert.equal(
     endpointOf(of("a", { endpoints: ["wss://s.test", "https://one.test", "https://two.test"] })),
     "https://one.test",
   );
-  assert.equal(endpointOf(of("a", { endpoints: ["wss://s.test"] })), undefined);
+  assert.equal(endpointOf(of("a", { endpoints: ["wss://s.test"] })), "wss://s.test");
+  assert.equal(endpointOf(of("a", { endpoints: ["nats://s.test"] })), undefined);
 });
 
 test("update() calls an instance that drains only where there is no other", () => {

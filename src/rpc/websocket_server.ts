@@ -44,10 +44,8 @@ const MAX_LINGERING = 16_384;
 export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOptions = {}): WebSocketUpgrade {
   const { clock = systemClock } = options;
   const origins = new Set((options.origins ?? []).map(asOrigin));
-  const connections = new Set<Connected>();
-  /** Those that were ended and whose other side does not say that it is: Deno cannot cut them. */
-  const lingering = new Set<Connected>();
-  const isFull = () => connections.size >= MAX_CONNECTIONS || lingering.size >= MAX_LINGERING;
+  const places: Places = { connections: new Set(), lingering: new Set() };
+  const isFull = () => places.connections.size >= MAX_CONNECTIONS || places.lingering.size >= MAX_LINGERING;
   const codecs = new Map<string, Codec>([...core.codecs.values()].map((codec) => [codec.name, codec]));
   const maxMessageBytes = Math.max(...[...codecs.values()].map((codec) => codec.maxBytes)) + MAX_FRAME_OVERHEAD;
   let draining = false;
@@ -67,51 +65,62 @@ export function webSocketUpgrade(core: ServerCore, options: WebSocketUpgradeOpti
       return {
         protocol: SUBPROTOCOL,
         maxMessageBytes,
-        open: (pipe) => open(pipe, { core, codecs, url, certificate, clock }),
+        open(pipe) {
+          if (!draining && !isFull()) return connect(places, { pipe, core, codecs, url, certificate, clock });
+          pipe.close(4503, "no place");
+          return NOBODY;
+        },
       };
     },
     async drain() {
       draining = true;
-      await Promise.all([...connections].map((each) => each.drain()));
+      await Promise.all([...places.connections].map((each) => each.drain()));
     },
   };
+}
 
-  function open(pipe: Pipe, parts: Omit<Parameters<typeof doorkeeper>[0], "pipe">): PipeUser {
-    if (draining || isFull()) {
-      pipe.close(4503, "no place");
-      return NOBODY;
-    }
-    let gone: () => void;
-    const closed = new Promise<void>((resolve) => {
-      gone = resolve;
-    });
-    const user = doorkeeper({ pipe: endedBy(pipe, end), ...parts });
-    let ending: unknown;
-    const connected: Connected = {
-      async drain() {
-        await user.drain();
-        await within(closed, () => CLOSING_MS, () => undefined).catch(() => {});
-      },
-    };
-    connections.add(connected);
-    return {
-      receive: user.receive,
-      closed() {
-        connections.delete(connected);
-        lingering.delete(connected);
-        clock.clear(ending);
-        user.closed();
-        gone();
-      },
-    };
+/** The connections of a server. */
+interface Places {
+  readonly connections: Set<Connected>;
+  /** Those that were ended and whose other side does not say that it is: Deno cannot cut them. */
+  readonly lingering: Set<Connected>;
+}
 
-    function end(code: number, reason: string): void {
-      pipe.close(code, reason);
-      ending ??= clock.set(() => {
-        if (connections.delete(connected)) lingering.add(connected);
-      }, CLOSING_MS);
-    }
-  }
+interface Connected {
+  drain(): Promise<void>;
+}
+
+function connect({ connections, lingering }: Places, parts: Parameters<typeof doorkeeper>[0]): PipeUser {
+  const { pipe, clock } = parts;
+  let gone: () => void;
+  const closed = new Promise<void>((resolve) => {
+    gone = resolve;
+  });
+  let ending: unknown;
+  const end = (code: number, reason: string) => {
+    pipe.close(code, reason);
+    ending ??= clock.set(() => {
+      if (connections.delete(connected)) lingering.add(connected);
+    }, CLOSING_MS);
+  };
+  const user = doorkeeper({ ...parts, pipe: endedBy(pipe, end) });
+  const connected: Connected = {
+    async drain() {
+      await user.drain();
+      await within(closed, () => CLOSING_MS, () => undefined).catch(() => {});
+    },
+  };
+  connections.add(connected);
+  return {
+    receive: user.receive,
+    closed() {
+      connections.delete(connected);
+      lingering.delete(connected);
+      clock.clear(ending);
+      user.closed();
+      gone();
+    },
+  };
 }
 
 /** The same pipe, of which the end is noticed. */
@@ -123,10 +132,6 @@ function endedBy(pipe: Pipe, close: Pipe["close"]): Pipe {
     send: (message) => pipe.send(message),
     close,
   };
-}
-
-interface Connected {
-  drain(): Promise<void>;
 }
 
 const NOBODY: PipeUser = { receive() {}, closed() {} };

@@ -248,15 +248,21 @@ describe("protect() and the room for sessions", () => {
     const of = (i: number) =>
       ({ id: `${i}`, caller: { id: `${i % 200}` }, endsAtMs: 2_000 }) as unknown as ServerSession;
     for (let i = 0; i < 8_192; i++) sessions.set(of(i));
-    assert.equal(sessions.hasRoom("nobody"), false);
+    assert.equal(sessions.hasRoom({ id: "nobody", thumbprint: "none" }), false);
     at.nowMs = 1_999;
     assert.ok(sessions.get("7"));
     at.nowMs = 2_000;
     assert.deepEqual([sessions.get("7"), sessions.remembered("7")?.id], [undefined, "7"]);
     at.nowMs = 61_999;
-    assert.deepEqual([sessions.remembered("7")?.id, sessions.hasRoom("nobody")], ["7", false]);
+    assert.deepEqual([sessions.remembered("7")?.id, sessions.hasRoom({ id: "nobody", thumbprint: "none" })], [
+      "7",
+      false,
+    ]);
     at.nowMs = 62_000;
-    assert.deepEqual([sessions.remembered("7"), sessions.hasRoom("nobody")], [undefined, true]);
+    assert.deepEqual([sessions.remembered("7"), sessions.hasRoom({ id: "nobody", thumbprint: "none" })], [
+      undefined,
+      true,
+    ]);
   });
 
   test("protect() takes a request by GET under a session, which has no body and no digest", async () => {

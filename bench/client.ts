@@ -1,4 +1,4 @@
-// A client as a process of its own: `client.ts bare|postern|protected http|ws PORT OUTSTANDING MS [MEMBER]` prints its calls
+// A client as a process of its own: `client.ts bare|postern|protected|signed http|ws PORT OUTSTANDING MS [MEMBER]` prints its calls
 // per second and how many calls it made.
 import { anonymous, createClient, fetchTransport, webSocketTransport } from "@postern/rpc";
 import type { Prover } from "@postern/rpc/rpc";
@@ -34,7 +34,9 @@ async function bareSocket(): Promise<() => Promise<void>> {
 }
 
 async function proverOf(): Promise<Prover> {
-  return kind === "protected" ? prove({ ...await memberOf(JSON.parse(member!)), peer: GREETER }) : anonymous();
+  return kind === "protected" || kind === "signed"
+    ? prove({ ...await memberOf(JSON.parse(member!)), peer: GREETER })
+    : anonymous();
 }
 
 async function posternCall(): Promise<() => Promise<void>> {
@@ -43,9 +45,9 @@ async function posternCall(): Promise<() => Promise<void>> {
     ? webSocketTransport(`wss://127.0.0.1:${port}`, { prover, open: openPlain })
     : fetchTransport("https://127.0.0.1", { prover, fetch: (_url, init) => fetch(url, init) });
   const greeter = createClient(Greeter, transport);
-  return async () => {
-    await greeter.hello({ name: "Ada" });
-  };
+  return kind === "signed"
+    ? async () => void await greeter.signed({ name: "Ada" })
+    : async () => void await greeter.hello({ name: "Ada" });
 }
 
 const call = kind !== "bare" ? await posternCall() : over === "ws" ? await bareSocket() : bare;

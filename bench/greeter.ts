@@ -4,21 +4,29 @@ import { allow, type Identity, policy, protect, type Trust } from "@postern/rpc/
 import * as v from "valibot";
 import { WEB } from "./lib/domain.ts";
 
+const Name = v.strictObject({ name: v.string() });
+const Text = v.object({ text: v.string() });
+
 export const Greeter = service("greeter.v1", {
-  hello: rpc(v.strictObject({ name: v.string() }), v.object({ text: v.string() })),
+  hello: rpc(Name, Text),
+  /** The same, each call and each answer signed. */
+  signed: rpc(Name, Text, { proof: "signature" }),
 });
 
+const greet = ({ name }: { readonly name: string }) => ({ text: `Hello, ${name}!` });
+const greeting = implement(Greeter, { hello: greet, signed: greet });
+
 export function posternServer(): Server {
-  return createServer(implement(Greeter, { hello: ({ name }) => ({ text: `Hello, ${name}!` }) }), {
+  return createServer(greeting, {
     guard: publicOnly(["greeter.v1/hello"]),
     tlsTerminated: true, // the bench compares handlers, so it listens without TLS
   });
 }
 
-/** The same server, let in by proof only: each request and each answer signed with Ed25519. */
+/** The same server, let in by proof only. */
 export function protectedServer({ identity, trust }: { readonly identity: Identity; readonly trust: Trust }): Server {
-  return createServer(implement(Greeter, { hello: ({ name }) => ({ text: `Hello, ${name}!` }) }), {
-    guard: protect({ identity, trust, policy: policy([allow({ caller: WEB, call: "greeter.v1/hello" })]) }),
+  return createServer(greeting, {
+    guard: protect({ identity, trust, policy: policy([allow({ caller: WEB, call: "greeter.v1/*" })]) }),
     tlsTerminated: true,
     log: () => {}, // a server that has just started asks for a second proof, which is nobody's news here
   });

@@ -7,7 +7,7 @@ import { bareTicker, posternTicker, protectedTicker } from "./ticker.ts";
 
 const [kind, member = ""] = args;
 
-const memberHere = (maxCachedTokens?: number) => memberOf(JSON.parse(member), maxCachedTokens);
+const memberHere = () => memberOf(JSON.parse(member));
 
 /** Without the signal of a call of the same process: only what a listener is given. */
 const served = ({ fetch, upgrade }: Server): Contender => ({ fetch: (request) => fetch(request), upgrade });
@@ -18,7 +18,7 @@ async function contender(): Promise<Contender> {
   if (kind === "bare-ticker") return { fetch: bareTicker };
   if (kind === "ticker") return served(posternTicker());
   if (kind === "protected-ticker") return served(protectedTicker(await memberHere()));
-  return served(protectedServer(await memberHere(kind === "uncached" ? 0 : undefined)));
+  return served(protectedServer(await memberHere()));
 }
 
 listen(await contender());

@@ -1,11 +1,12 @@
-import { type Codec, CodecError } from "../codec/mod.ts";
+import type { Codec } from "../codec/mod.ts";
+import { coded } from "./coded.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Call, Reply } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import { type Inbox, inbox } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import { type Outlet, outlet } from "./outlet.ts";
-import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
+import { CANCELED, DEADLINE_EXCEEDED, RECEIVED, RpcError } from "./rpc_error.ts";
 
 /**
  * One call on the client's side: what is known of it. What happens to it is told to the functions of this file, because
@@ -179,16 +180,6 @@ function encode(codec: Codec, message: unknown): string | Uint8Array {
 
 function decode(codec: Codec, bytes: Uint8Array): unknown {
   return coded(() => codec.decode(bytes), "internal");
-}
-
-/** What a codec refuses is the caller's mistake where it encodes, the server's where it decodes. */
-function coded<Value>(run: () => Value, code: RpcCode): Value {
-  try {
-    return run();
-  } catch (cause) {
-    if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(code, cause.message, { cause, ...RECEIVED });
-  }
 }
 
 /** The caller's own messages ended with an error. */

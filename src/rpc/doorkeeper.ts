@@ -1,5 +1,4 @@
 import type { Codec } from "../codec/mod.ts";
-import { within } from "../internal/within.ts";
 import type { Clock } from "./clock.ts";
 import { ERROR_MEDIA_TYPE, STATUS_OF_CODE } from "./connect_protocol.ts";
 import { CallContext } from "./context.ts";
@@ -11,6 +10,7 @@ import { HttpRefusal } from "./http_head.ts";
 import { CLOSE, type CloseReason } from "./link.ts";
 import type { PeerCertificate } from "./peer.ts";
 import type { Pipe, PipeUser } from "./pipe.ts";
+import { proven } from "./proven.ts";
 import { ProveAgainError, RpcError } from "./rpc_error.ts";
 import { serveConnection } from "./served_connection.ts";
 import { admit, NO_BODY, type ServerCore } from "./server_core.ts";
@@ -190,15 +190,8 @@ async function sealed(
     readonly body: string | undefined;
   },
 ): Promise<ServerHello> {
-  const proof = seal
-    ? await within(Promise.resolve(seal({ status, contentType, body })), () => MAX_SEAL_MS, tooSlow)
-    : undefined;
+  const proof = seal && await proven(seal, { status, contentType, body });
   return { status, headers: { "content-type": contentType, ...proof }, body: body ?? "" };
 }
-
-/** The longest that a guard may take to prove an answer, in milliseconds. */
-const MAX_SEAL_MS = 1_000;
-
-const tooSlow = () => new Error("The guard took too long to prove an answer");
 
 const NOBODY = {};

@@ -1,17 +1,6 @@
-import { CodecError } from "../codec/mod.ts";
 import { readBody } from "./http_body.ts";
 import { isNotSent } from "./not_sent.ts";
-import { NotSentError, RECEIVED, type RpcCode, RpcError } from "./rpc_error.ts";
-
-/** Runs a codec; what it refuses is the caller's mistake where it encodes, the server's where it decodes. */
-export function coded<Value>(run: () => Value, code: RpcCode): Value {
-  try {
-    return run();
-  } catch (cause) {
-    if (!(cause instanceof CodecError)) throw cause;
-    throw new RpcError(code, cause.message, { cause });
-  }
-}
+import { NotSentError, RECEIVED, RpcError } from "./rpc_error.ts";
 
 /** The media type of an answer, without parameters. */
 export function mediaTypeOf(headers: Headers): string {

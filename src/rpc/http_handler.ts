@@ -16,9 +16,10 @@ import { isStreaming } from "./contract.ts";
 import type { Admission, Incoming, OutgoingResponse, Seal } from "./guard.ts";
 import { assertOneLength, readBody, tooLarge } from "./http_body.ts";
 import { assertNotCrossSite, type QueryMessage, readQuery } from "./http_get.ts";
-import { type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
+import { assertHost, type HttpHead, HttpRefusal, readHead } from "./http_head.ts";
 import { PEER_CERTIFICATE, type PeerInfo } from "./peer.ts";
 import { DEADLINE_EXCEEDED, RpcError } from "./rpc_error.ts";
+import { proven } from "./proven.ts";
 import { admit, type Endpoint, type Framing, invoke, NO_BODY, type ServerCore } from "./server_core.ts";
 
 /**
@@ -175,10 +176,7 @@ function expectFraming(verb: string, head: HttpHead, query: string | undefined, 
       `Cannot take the call: the protocol's version must be "${PROTOCOL_VERSION}"`,
     );
   }
-  // Deno makes the URL of whatever HTTP/1.1 has as its host, a path included.
-  if (head.host !== undefined && !HOST_PATTERN.test(head.host)) {
-    throw new RpcError("invalid_argument", "Cannot take the call: its host is not one");
-  }
+  assertHost(head);
   if (verb !== "POST") return undefined;
   if (query !== undefined) throw new RpcError("invalid_argument", "Cannot take the call: a POST has no query");
   const contentType = head.contentType ?? "";
@@ -218,9 +216,6 @@ function readGet(
 const notOffered = () => new HttpRefusal(415, "unknown", "Cannot read the message: its media type is not offered");
 
 const notFound = () => new HttpRefusal(404, "unimplemented", "There is no such method");
-
-/** A host and perhaps a port, in a request's `host`. */
-const HOST_PATTERN = /^[\w.\-:[\]]*$/;
 
 /** How long the caller gives the call. */
 function askedMsOf(head: HttpHead): number {
@@ -266,20 +261,6 @@ function sealed(
   const proof = seal && proven(seal, answer);
   return proof instanceof Promise ? proof.then(respond) : respond(proof);
 }
-
-/** What proves a response. */
-function proven(
-  seal: Seal,
-  response: OutgoingResponse,
-): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>> {
-  const proof = seal(response);
-  return isPromiseLike(proof) ? within(Promise.resolve(proof), () => MAX_SEAL_MS, tooSlow) : proof;
-}
-
-/** The longest that a guard may take to prove an answer, in milliseconds. */
-const MAX_SEAL_MS = 1_000;
-
-const tooSlow = () => new Error("The guard took too long to prove an answer");
 
 /** The answer to a call that failed, wherever it failed. */
 async function refuse(

@@ -50,6 +50,15 @@ export function readHead(headers: Headers, maxBytes: number): HttpHead {
   return head;
 }
 
+/** Refuses a host that is none: Deno makes the URL of whatever HTTP/1.1 has as its host, a path included. */
+export function assertHost({ host }: HttpHead): void {
+  if (host === undefined || HOST_PATTERN.test(host)) return;
+  throw new RpcError("invalid_argument", "Cannot take the call: its host is not one");
+}
+
+/** A host and perhaps a port. */
+const HOST_PATTERN = /^[\w.\-:[\]]*$/;
+
 /** A refusal with a status of HTTP's own in place of the one that goes with its code. */
 export class HttpRefusal extends RpcError {
   /** The HTTP status. */

@@ -4,7 +4,7 @@ import type { Call } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { END_STREAM, WELL_ENDED } from "./connect_protocol.ts";
 import { envelopeWriter } from "./envelope_writer.ts";
-import { coded } from "./fetch_answer.ts";
+import { coded } from "./coded.ts";
 import type { FetchDeadline } from "./fetch_deadline.ts";
 import { outgoingBody } from "./outgoing_body.ts";
 import { RECEIVED, RpcError } from "./rpc_error.ts";

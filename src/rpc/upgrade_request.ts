@@ -1,5 +1,5 @@
 import { SUBPROTOCOL } from "./hello.ts";
-import { HttpRefusal, readHead } from "./http_head.ts";
+import { assertHost, HttpRefusal, readHead } from "./http_head.ts";
 import { RpcError } from "./rpc_error.ts";
 import type { ServerCore } from "./server_core.ts";
 
@@ -23,9 +23,7 @@ export function assertUpgrade(request: Request, core: ServerCore, origins: Reado
     throw new HttpRefusal(405, "unimplemented", "Cannot connect this way, use GET", { headers: { allow: "GET" } });
   }
   const head = readHead(headers, core.limits.maxHeaderBytes);
-  if (head.host !== undefined && !HOST_PATTERN.test(head.host)) {
-    throw new RpcError("invalid_argument", "Cannot connect: the host is not one");
-  }
+  assertHost(head);
   assertHandshake(headers);
   const origin = headers.get("origin");
   if (origin !== null && !origins.has(origin)) {
@@ -53,6 +51,3 @@ const UPGRADE = { headers: { upgrade: "websocket", connection: "Upgrade", "sec-w
 
 /** 16 bytes in base64. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{22}==$/;
-
-/** A host and perhaps a port. */
-const HOST_PATTERN = /^[\w.\-:[\]]*$/;

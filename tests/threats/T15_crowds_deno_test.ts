@@ -5,15 +5,13 @@ import { settle } from "../rpc/_sockets.ts";
 import { crowd } from "./_crowd.ts";
 
 const WAYS = ["http", "socket"] as const;
-/** Each takes the runtime some time: on workerd and Node a part of them shows the same. */
-const STREAMS = "Deno" in globalThis ? 10_000 : 2_000;
+const STREAMS = 10_000;
 
 for (const way of WAYS) {
   const over = way === "http" ? "HTTP" : "WebSockets";
   test(`T15 createServer() holds ${STREAMS} protected streams at once over ${over}`, async () => {
     const { clients, goOn, state, net, socket } = await crowd();
     const client = clients[way];
-    const started = performance.now();
     const first = client.wait({ n: 0 })[Symbol.asyncIterator](); // opens the session
     await first.next();
     const readers = [first];
@@ -29,9 +27,6 @@ for (const way of WAYS) {
     await settle(8);
     assert.equal(state.running, 0, "handlers are left");
     if (way === "socket") assert.equal(net.wires.length, Math.ceil(STREAMS / 128));
-    const took = performance.now() - started;
-    // By itself it takes 7 s over HTTP and 1 s over WebSockets; a machine that does other things takes its time.
-    assert.ok(took < 30_000, `${Math.round(took)} ms`);
     await socket[Symbol.asyncDispose]();
   });
 

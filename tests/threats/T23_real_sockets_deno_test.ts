@@ -24,7 +24,7 @@ const ACCEPTED: Expected = { answer: [200, undefined, true] };
 const unbelieved = (reason: string): Expected => ({ answer: [401, "unauthenticated", false], reason });
 const forbidden = (reason: string): Expected => ({ answer: [403, "permission_denied", true], reason });
 const MALFORMED: Expected = { answer: [400, "invalid_argument", false] };
-const UNREADABLE: Expected = { answer: [415, "invalid_argument", false] };
+const UNREADABLE: Expected = { answer: [415, "unknown", false] };
 
 type Attack = readonly [expected: Expected, request: (at: Attacker) => Promise<Captured>];
 type Attacks = Readonly<Record<string, Attack>>;

@@ -16,7 +16,8 @@ export const SUITES: readonly Step[] = [
   }),
   suite("system", "the tests of sockets, files, processes and servers, on Deno", async (report) => {
     const { all, portable } = await findTests();
-    return await onDeno(report, all.filter((path) => !portable.includes(path)));
+    // They wait more than they compute.
+    return await onDeno(report, all.filter((path) => !portable.includes(path)), ["--parallel"]);
   }),
   suite("node", "the portable tests on Node", onNode),
   // These have one thread each.

@@ -49,6 +49,7 @@ export async function openSessionKeys(
 ): Promise<{ readonly id: string; readonly keys: SessionKeys }> {
   const recipientPublicKey = await importEncryptionPublicKey(peer);
   return await agreed(async () => {
+    await assertContributes(own, [recipientPublicKey]);
     const sender = await suite().createSenderContext({ recipientPublicKey, senderKey: own.pair, info: infoOf(terms) });
     return { id: toBase64Url(new Uint8Array(sender.enc)), keys: await exportKeys(sender) };
   });
@@ -70,14 +71,30 @@ export async function acceptSessionKeys(
   const senderPublicKey = await importEncryptionPublicKey(given.clientKey);
   const enc = fromBase64(given.id);
   if (!enc) throw new AuthError("malformed_key", "Cannot open the session: its key is not canonical base64");
-  return await agreed(async () =>
-    await exportKeys(
+  return await agreed(async () => {
+    await assertContributes(own, [await importEncryptionPublicKey(given.id), senderPublicKey]);
+    return await exportKeys(
       await suite().createRecipientContext({ recipientKey: own.pair, enc, senderPublicKey, info: infoOf(terms) }),
-    )
-  );
+    );
+  });
 }
 
-/** What the runtime refuses here is a key of small order: all of them lead to the same secret, which is none. */
+/**
+ * Refuses keys of small order: all of them lead to the same secret, which is none. Most runtimes refuse them by themselves;
+ * Node 20 does not.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc7748#section-6.1}
+ */
+async function assertContributes(own: EncryptionKey, theirs: readonly CryptoKey[]): Promise<void> {
+  for (const key of theirs) {
+    const secret = new Uint8Array(
+      await crypto.subtle.deriveBits({ name: "X25519", public: key }, own.pair.privateKey, 256),
+    );
+    if (secret.every((byte) => byte === 0)) throw new TypeError("The key is of small order");
+  }
+}
+
+/** What is refused here is a key of small order, or none at all. */
 async function agreed<Agreed>(agree: () => Promise<Agreed>): Promise<Agreed> {
   try {
     return await agree();

@@ -158,7 +158,7 @@ describe("T4.1 T4.3 the hellos of a connection", () => {
       const user = upgrade.open(played.pipe);
       for (const message of all) {
         user.receive(message);
-        await settle();
+        await settle(8);
       }
       user.closed();
       const answers = played.sent.map((each) => JSON.parse(each as string).status);

@@ -43,7 +43,10 @@ async function posternCall(): Promise<() => Promise<void>> {
   const prover = await proverOf();
   const transport = over === "ws"
     ? webSocketTransport(`wss://127.0.0.1:${port}`, { prover, open: openPlain })
-    : fetchTransport("https://127.0.0.1", { prover, fetch: (_url, init) => fetch(url, init) });
+    : fetchTransport(`https://127.0.0.1:${port}`, {
+      prover,
+      fetch: (given, init) => fetch(given.replace("https:", "http:"), init),
+    });
   const greeter = createClient(Greeter, transport);
   return kind === "signed"
     ? async () => void await greeter.signed({ name: "Ada" })

@@ -33,12 +33,12 @@ export function chiSquare(counts: Iterable<number>, expected: number): number {
 }
 
 /**
- * What chi-square exceeds by chance in one of 10,000 runs (Wilson and Hilferty's approximation, which is above the true
+ * What chi-square exceeds by chance in one of a hundred million runs (Wilson and Hilferty's approximation, which is above the true
  * value where there are few degrees).
  */
 export function chiSquareLimit(degrees: number): number {
   const part = 2 / (9 * degrees);
-  return degrees * (1 - part + 3.719 * Math.sqrt(part)) ** 3;
+  return degrees * (1 - part + 5.612 * Math.sqrt(part)) ** 3;
 }
 
 /** How many standard deviations of a binomial distribution a count is above its share. */

@@ -158,3 +158,41 @@ test("webSocketUpgrade() takes no body in a frame of its own where the guard wan
   assert.equal(checked, 1);
   assert.match(new TextDecoder().decode(played.sent.at(-1) as Uint8Array), /its message must come with it/);
 });
+
+const stalled: Readonly<Record<string, (out: Frames) => void>> = {
+  "whose message does not come": (out) => out.open(1, awaiting("hold")),
+  "whose answers nobody takes": (out) => out.open(1, opening("hold")),
+};
+
+for (const [which, build] of Object.entries(stalled)) {
+  test(`webSocketUpgrade() ends a call ${which}, and nothing else`, async () => {
+    const { places, played, receive, server } = await scene();
+    Object.assign(server.core.limits, { receiveDeadlineMs: 30, stallMs: 30 });
+    receive(build);
+    await settle(8);
+    assert.equal(places.held, 1);
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    await settle(8);
+    assert.deepEqual(places, { entered: 1, left: 1, held: 0 });
+    assert.match(new TextDecoder().decode(played.sent.at(-1) as Uint8Array), /deadline_exceeded/);
+    assert.deepEqual(played.closes, []);
+  });
+}
+
+test("webSocketUpgrade() does not give a reader up for answers that it has canceled", async () => {
+  const { server, played, receive } = await scene();
+  played.buffered = 2_000_000;
+  receive((out) => {
+    for (let id = 1; id <= 20; id++) out.open(id, opening("large"));
+  });
+  await settle(20);
+  receive((out) => {
+    for (let id = 1; id <= 20; id++) out.cancel(id);
+  });
+  await settle(4);
+  for (let i = 0; i < 50; i++) {
+    server.clock.pass(100);
+    await settle(1);
+  }
+  assert.deepEqual(played.closes, []);
+});

@@ -27,6 +27,9 @@ const Counter = service("counter.v1", {
   upTo: rpc(N, stream(v.object({ n: v.number() }))),
 });
 
+const Text = v.strictObject({ text: v.string() });
+const Large = service("large.v1", { say: rpc(Text, Text) });
+
 function rig() {
   const go = gate();
   const handled: number[] = [];
@@ -306,4 +309,23 @@ test("webSocketPipe() ends a WebSocket that gives what is neither text nor bytes
   (between.client.onmessage as (event: object) => void)({ data: new Blob(["x"]) });
   assert.equal(closed, 1);
   assert.equal(between.closes.length, 1);
+});
+
+test("webSocketTransport() fails every waiting call where writing one of them ends the connection", async () => {
+  const { server } = rig();
+  const net = network(server, ({ client }) => {
+    const { send } = client;
+    client.send = (message) => {
+      if (typeof message === "string") return send(message);
+      (client.onclose as ((event: object) => void) | null)?.({});
+      throw new Error("gone");
+    };
+  });
+  await using transport = webSocketTransport("wss://counter.test", { prover: anonymous(), open: net.open });
+  const client = createClient(Large, transport);
+  const large = "x".repeat(70_000);
+  const outcomes = [large, "a", large].map((text) =>
+    client.say({ text }).then(() => "answered", (error: RpcError) => error.code)
+  );
+  assert.deepEqual(await Promise.all(outcomes), ["unavailable", "unavailable", "unavailable"]);
 });

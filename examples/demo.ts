@@ -1,10 +1,11 @@
-// `deno task demo`: three services that know each other, seven attacks on them, and instances that come and go. It checks itself: whatever does not go
-// as it is told here ends it with an error.
+// `deno task demo`: three services that know each other, seven attacks on them, instances that come and go, and
+// messages over a hub that nobody has to trust. It checks itself: whatever does not go as it is told here ends it with an error.
 import { anonymous, fetchTransport } from "@postern/rpc";
 import { type Attack, refusals } from "./demo/attack.ts";
 import { rogueServer, swappedResponse, tamperedBody } from "./demo/on_the_way.ts";
 import { type Receipt, type Site, startSite } from "./demo/site.ts";
 import { startMesh } from "./demo/mesh.ts";
+import { startTopics } from "./demo/topics.ts";
 import { expired, replay, stolenToken } from "./demo/stolen.ts";
 import { widenedCapability } from "./demo/widened.ts";
 
@@ -36,6 +37,13 @@ show(`refused: ${reasons.join(", ")}`);
 show(`honest: ${calls - rogueCalls} calls; rogue: ${rogueCalls}`);
 expect("the records", reasons, ["not_serving", "bad_token_signature"]);
 expect("the calls to the rogue", [String(rogueCalls)], ["0"]);
+
+tell("Topics over a hub: an order is placed, two packers share the work, and a desk reads what the hub cannot");
+await using topics = await startTopics(show);
+await topics.tell();
+
+tell("The hub is taken over: it is listened at, a message is forged, one is changed, one is copied");
+await topics.withstand();
 
 tell("What breaks the contract does not leave the client, and nothing does without TLS");
 showRefused(await refusals(site.charge(-1)));

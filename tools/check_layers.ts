@@ -20,6 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   audit: ["@noble/hashes"],
   auth: ["@hpke/core", "@noble/hashes", "@std/crypto", "jose", "valibot"],
+  broker: ["@hpke/core", "jose", "valibot"],
   cli: ["node:"],
   console: ["hono"],
   internal: ["@noble/hashes"],

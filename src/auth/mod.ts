@@ -104,7 +104,18 @@ export { followTrust, type FollowTrustOptions } from "./follow_trust.ts";
 export { type JoinTokens, joinTokens } from "./join_tokens.ts";
 export { readJws, signJws, type UnverifiedJws, verifyJws } from "./jws.ts";
 export { oidcTokens, type OidcTokensOptions } from "./oidc_tokens.ts";
-export { allow, type Explanation, type Policy, policy, type Question, type Rule } from "./policy.ts";
+export { importPeerKey } from "./peer_key.ts";
+export {
+  allow,
+  decidesFor,
+  type Explanation,
+  type Policy,
+  policy,
+  type Question,
+  type Rule,
+  type TopicQuestion,
+  type TopicRights,
+} from "./policy.ts";
 export type { ProtectOptions } from "./gate.ts";
 export { protect } from "./protect.ts";
 export { prove, type ProveOptions } from "./prove.ts";

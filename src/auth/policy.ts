@@ -1,3 +1,4 @@
+import { coversTopic, isTopicPattern } from "../internal/topic_name.ts";
 import type { Caller, Service } from "../rpc/mod.ts";
 import { parseSpiffeId, parseWorkloadId } from "./spiffe_id.ts";
 
@@ -11,17 +12,48 @@ export interface Question {
   readonly capability: boolean;
 }
 
-/** One rule: who may call what. All of its conditions must hold. */
+/** What a rule looks at when somebody publishes, or subscribes. */
+export type TopicQuestion =
+  | {
+    /** Who asks. */
+    readonly caller: Caller;
+    /** The topic that it publishes to. */
+    readonly publish: string;
+    /** Never there beside it. */
+    readonly subscribe?: undefined;
+  }
+  | {
+    /** Who asks. */
+    readonly caller: Caller;
+    /** The topic, or the pattern of topics, that it subscribes to. */
+    readonly subscribe: string;
+    /** Never there beside it. */
+    readonly publish?: undefined;
+  };
+
+/** What a caller may do with topics: names, with `*` for one segment and `>` at the end for one or more. */
+export interface TopicRights {
+  /** Where it may publish. */
+  readonly publish: readonly string[];
+  /** What it may subscribe to. */
+  readonly subscribe: readonly string[];
+}
+
+/** One rule: who may call what, or publish and subscribe to which topics. All of its conditions must hold. */
 export interface Rule {
   /** The methods, as `service/method`, or `service/*` for each that the service has. */
-  readonly call: string | readonly string[];
+  readonly call?: string | readonly string[];
+  /** The topics to publish to, as `orders.v1.placed`; `*` is one segment, `>` at the end one or more. */
+  readonly publish?: string | readonly string[];
+  /** The topics to subscribe to, as `orders.v1.*`. */
+  readonly subscribe?: string | readonly string[];
   /** The identities: a SPIFFE id, or all below one as `spiffe://example.org/web/*`. */
   readonly caller?: string | readonly string[];
   /** A role that the caller's authority gave it. */
   readonly role?: string | readonly string[];
   /** Attributes that the caller's authority gave it, each with its value. */
   readonly attributes?: Readonly<Record<string, string>>;
-  /** Whether a right for the method must be shown, issued by the authority or by this service. @default {false} */
+  /** Whether a right for the method must be shown, issued by the authority or by this service; for calls only. @default {false} */
   readonly capability?: boolean;
   /**
    * Decides further by the checked message and the time. A pure function: the same question has the same answer.
@@ -31,7 +63,7 @@ export interface Rule {
   readonly when?: (
     question: { readonly caller: Caller | undefined; readonly message: unknown; readonly now: Date },
   ) => boolean;
-  /** Opens the methods to everyone, identified or not; it stands alone in its rule. @default {false} */
+  /** Opens the methods to everyone, identified or not; it stands alone in its rule, and is for calls only. @default {false} */
   readonly anyone?: boolean;
 }
 
@@ -52,25 +84,32 @@ export interface Policy {
   /**
    * Checks the rules against what a server serves.
    *
-   * @param services What is served.
+   * @param services What is served; undefined where nothing is, as in what only publishes and subscribes.
    * @param trustDomains Whose callers there can be.
    * @throws {TypeError} Every rule that names an unknown method, can never hold, or says less than another beside it.
    */
-  start(services: readonly Service[], trustDomains: readonly string[]): void;
+  start(services: readonly Service[] | undefined, trustDomains: readonly string[]): void;
   /**
-   * The rules that allow a call as far as it is known before its message.
+   * The rules that allow a call, or a message, as far as it is known before its contents.
    *
    * @param question Who asks for what.
-   * @returns The rules; none where the call is denied.
+   * @returns The rules; none where it is denied.
    */
-  matching(question: Question): readonly Rule[];
+  matching(question: Question | TopicQuestion): readonly Rule[];
   /**
    * Says which rule decides and why.
    *
    * @param question Who asks for what.
    * @returns The explanation.
    */
-  explain(question: Question): Explanation;
+  explain(question: Question | TopicQuestion): Explanation;
+  /**
+   * All that a caller may publish and subscribe to, for a broker that has rights of its own.
+   *
+   * @param caller Who asks.
+   * @returns The topics of every rule that is for it.
+   */
+  topicsOf(caller: Caller): TopicRights;
 }
 
 /**
@@ -93,10 +132,7 @@ export function allow(rule: Rule): Rule {
         : `Cannot use the rule: it does not say who may call; "anyone: true" would be everyone`,
     );
   }
-  if (list(rule.call).length === 0) throw new TypeError("Cannot use the rule: it names no method");
-  for (const call of list(rule.call)) {
-    if (!CALL.test(call)) throw new TypeError(`Cannot use the rule: "${call}" is not "service/method" or "service/*"`);
-  }
+  assertNames(rule);
   for (const [name, given] of [["caller", caller], ["role", role]] as const) {
     if (given !== undefined && list(given).length === 0) {
       throw new TypeError(`Cannot use the rule: its "${name}" is empty`);
@@ -117,6 +153,31 @@ export function allow(rule: Rule): Rule {
   // Lists and attributes too: who changes his later must not change what is allowed.
   const copies = Object.entries(rule).map(([name, value]) => [name, copyOf(value)]);
   return Object.freeze(Object.fromEntries(copies));
+}
+
+/** What the rule is for: something, in the one spelling that there is. */
+function assertNames({ call, publish, subscribe, capability, anyone, when }: Rule): void {
+  const topics = [...list(publish ?? []), ...list(subscribe ?? [])];
+  const isEmpty = [call, publish, subscribe].some((names) => names !== undefined && list(names).length === 0);
+  if (isEmpty || (call === undefined && topics.length === 0)) {
+    throw new TypeError("Cannot use the rule: it names no method and no topic");
+  }
+  for (const name of list(call ?? [])) {
+    if (!CALL.test(name)) throw new TypeError(`Cannot use the rule: "${name}" is not "service/method" or "service/*"`);
+  }
+  for (const name of topics) {
+    if (!isTopicPattern(name)) {
+      throw new TypeError(`Cannot use the rule: "${name}" is no topic, and no pattern of topics`);
+    }
+  }
+  if (subscribe !== undefined && when !== undefined) {
+    throw new TypeError(`Cannot use the rule: "when" decides on messages, and who subscribes has none yet`);
+  }
+  if (topics.length > 0 && (capability === true || anyone === true)) {
+    throw new TypeError(
+      "Cannot use the rule: topics are for identities, which show no right and are never just anyone",
+    );
+  }
 }
 
 function copyOf(value: unknown): unknown {
@@ -148,7 +209,7 @@ export function policy(rules: readonly Rule[]): Policy {
         ...checked.flatMap((rule, index) =>
           problemsOf(rule, services, trustDomains).map((what) => `rule ${index}: ${what}`)
         ),
-        ...beside(checked, services),
+        ...beside(checked, services ?? []),
       ];
       if (problems.length > 0) throw new TypeError(`Cannot use the policy: ${problems.join("; ")}`);
     },
@@ -164,14 +225,33 @@ export function policy(rules: readonly Rule[]): Policy {
       }
       return { allowed: false, rule: undefined, dependsOnMessage: false, reasons: [...reasons, "no rule allows it"] };
     },
+    topicsOf(caller) {
+      const own = checked.filter((rule) => whyNotCaller(rule, caller) === undefined);
+      const all = (of: "publish" | "subscribe") => [...new Set(own.flatMap((rule) => list(rule[of] ?? [])))];
+      return { publish: all("publish"), subscribe: all("subscribe") };
+    },
   };
 }
 
 /** What of a rule does not hold; undefined where all does. */
-function whyNot(rule: Rule, { caller, call, capability }: Question): string | undefined {
-  if (!list(rule.call).some((pattern) => covers(pattern, call))) return "it is for other methods";
+function whyNot(rule: Rule, question: Question | TopicQuestion): string | undefined {
+  if (!("call" in question)) return whyNotTopic(rule, question) ?? whyNotCaller(rule, question.caller);
+  const { caller, call, capability } = question;
+  if (!list(rule.call ?? []).some((pattern) => covers(pattern, call))) return "it is for other methods";
   if (rule.anyone === true) return undefined;
   if (!caller) return "the caller proves nothing";
+  const missing = whyNotCaller(rule, caller);
+  if (missing !== undefined) return missing;
+  return rule.capability === true && !capability ? "the caller shows no right for the method" : undefined;
+}
+
+function whyNotTopic(rule: Rule, { publish, subscribe }: TopicQuestion): string | undefined {
+  const [patterns, name] = publish === undefined ? [rule.subscribe, subscribe] : [rule.publish, publish];
+  const covers = name !== undefined && list(patterns ?? []).some((pattern) => coversTopic(pattern, name));
+  return covers ? undefined : "it is for other topics";
+}
+
+function whyNotCaller(rule: Rule, caller: Caller): string | undefined {
   if (rule.caller !== undefined && !list(rule.caller).some((pattern) => isCaller(pattern, caller.id))) {
     return "it is for other callers";
   }
@@ -182,11 +262,15 @@ function whyNot(rule: Rule, { caller, call, capability }: Question): string | un
     const has = Object.hasOwn(caller.attributes, name) && caller.attributes[name] === value;
     if (!has) return `the caller's attribute "${name}" is another`;
   }
-  if (rule.capability === true && !capability) return "the caller shows no right for the method";
   return undefined;
 }
 
-/** Whether a checked message satisfies one of the rules that matched. */
+/**
+ * Whether a checked message satisfies one of the rules that matched.
+ *
+ * @param rules The rules that matched; without any, nothing is allowed.
+ * @param question Who sends the message, and when.
+ */
 export function decidesFor(
   rules: readonly Rule[],
   question: { readonly caller: Caller | undefined; readonly message: unknown; readonly now: Date },
@@ -212,9 +296,13 @@ function isCaller(pattern: string, id: string): boolean {
   return pattern.endsWith("/*") ? id.startsWith(pattern.slice(0, -1)) : pattern === id;
 }
 
-function problemsOf(rule: Rule, services: readonly Service[], trustDomains: readonly string[]): string[] {
-  const served = callsOf(services);
-  const unknown = list(rule.call).filter((pattern) => !served.some((call) => covers(pattern, call)))
+function problemsOf(
+  rule: Rule,
+  services: readonly Service[] | undefined,
+  trustDomains: readonly string[],
+): string[] {
+  const served = services && callsOf(services);
+  const unknown = list(rule.call ?? []).filter((pattern) => served && !served.some((call) => covers(pattern, call)))
     .map((pattern) => `the server has no "${pattern}"`);
   const callers = list(rule.caller ?? []);
   const foreign = callers.filter((id) => !trustDomains.includes(parseSpiffeId(id.replace(/\/\*$/, "")).trustDomain))
@@ -230,7 +318,7 @@ function problemsOf(rule: Rule, services: readonly Service[], trustDomains: read
 function beside(rules: readonly Rule[], services: readonly Service[]): string[] {
   return callsOf(services).flatMap((call) => {
     const about = rules.flatMap((rule, index) =>
-      list(rule.call).some((pattern) => covers(pattern, call)) ? [{ rule, index }] : []
+      list(rule.call ?? []).some((pattern) => covers(pattern, call)) ? [{ rule, index }] : []
     );
     const open = about.find(({ rule }) => rule.anyone === true && rule.when === undefined);
     const stricter = open && about.find(({ rule }) => rule !== open.rule);
@@ -246,4 +334,14 @@ const callsOf = (services: readonly Service[]) =>
 const list = (value: string | readonly string[]): readonly string[] => typeof value === "string" ? [value] : value;
 
 const CALL = /^[A-Za-z][\w.]{0,127}\/(?:\*|[A-Za-z]\w{0,63})$/;
-const MEMBERS = new Set(["call", "caller", "role", "attributes", "capability", "when", "anyone"]);
+const MEMBERS = new Set([
+  "call",
+  "publish",
+  "subscribe",
+  "caller",
+  "role",
+  "attributes",
+  "capability",
+  "when",
+  "anyone",
+]);

@@ -85,7 +85,7 @@ export async function acceptSessionKeys(
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc7748#section-6.1}
  */
-async function assertContributes(own: EncryptionKey, theirs: readonly CryptoKey[]): Promise<void> {
+export async function assertContributes(own: EncryptionKey, theirs: readonly CryptoKey[]): Promise<void> {
   for (const key of theirs) {
     const secret = new Uint8Array(
       await crypto.subtle.deriveBits({ name: "X25519", public: key }, own.pair.privateKey, 256),

@@ -29,10 +29,12 @@ export interface Trust {
    * Verifies a Workload Identity Token.
    *
    * @param token The token.
+   * @param atMs When it has to hold, for what was said earlier, in milliseconds since 1970. What is revoked now, was never
+   *   valid. @default {now}
    * @returns The workload; who presented the token still has to prove that it holds the key.
    * @throws {AuthError} Why it is not accepted.
    */
-  verify(token: string): Promise<Workload>;
+  verify(token: string, atMs?: number): Promise<Workload>;
   /**
    * The key with which a trust domain's authority signs.
    *
@@ -100,14 +102,14 @@ export async function createTrust(
     },
     authorityKey: (trustDomain, use, kid) => authorityKey(current, trustDomain, use, kid),
     assertNotRevoked: (trustDomain, named) => assertNotRevoked(current, trustDomain, named),
-    async verify(token) {
+    async verify(token, atMs = now()) {
       let workload = cache.get(token);
       if (!workload) {
         const asked = revision;
         workload = await verified(current, token);
         if (asked === revision) remember(cache, maxCachedTokens, token, workload);
       }
-      assertHolds(workload, now());
+      assertHolds(workload, atMs);
       assertNotRevoked(current, workload.trustDomain, {
         id: workload.id,
         key: workload.thumbprint,
@@ -158,8 +160,8 @@ function assertNotRevoked(
 }
 
 function assertHolds({ expiresAtMs, notBeforeMs }: Workload, nowMs: number): void {
-  if (expiresAtMs <= nowMs) throw new AuthError("expired_token", "Cannot accept the token: it has expired");
-  if (notBeforeMs > nowMs + SKEW_MS) {
+  if (!(expiresAtMs > nowMs)) throw new AuthError("expired_token", "Cannot accept the token: it has expired");
+  if (!(notBeforeMs <= nowMs + SKEW_MS)) {
     throw new AuthError("expired_token", "Cannot accept the token: it is not valid yet");
   }
 }

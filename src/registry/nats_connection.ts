@@ -1,4 +1,4 @@
-import type { NatsConnectionLike } from "./nats_like.ts";
+import { isNatsRefusal, natsCauses, type NatsConnectionLike, natsWeakness } from "../internal/nats.ts";
 import { RegistryError, type RegistryReason } from "./registry_error.ts";
 
 /** Tells once when a connection is lost, also when it comes back; returns what ends the telling. */
@@ -21,22 +21,15 @@ export function onLoss(connection: NatsConnectionLike, tell: () => void): () => 
 /**
  * Refuses a connection that others can read, or that lets in everybody.
  *
- * A server says of its port, and not of its WebSocket, that it needs TLS, so for a WebSocket its URL counts; and because a
- * client may go on to any server that it knows, all of them count.
- *
  * @throws {RegistryError} `insecure`, or `unreachable` where there is no connection.
  */
 export function assertEncrypted(connection: NatsConnectionLike): void {
-  const { info } = connection;
-  if (connection.isClosed() || !info) throw lost();
-  if (info.auth_required !== true) {
+  const weakness = natsWeakness(connection);
+  if (weakness === "lost") throw lost();
+  if (weakness === "open") {
     throw new RegistryError("insecure", "Cannot use the registry: its NATS server lets in everybody");
   }
-  const isEncrypted = connection.getServers()
-    .every(({ src }) => /^wss:/i.test(src) || (!/^ws:/i.test(src) && info.tls_required === true));
-  if (!isEncrypted) {
-    throw new RegistryError("insecure", "Cannot use the registry: its NATS server is not reached over TLS");
-  }
+  if (weakness) throw new RegistryError("insecure", "Cannot use the registry: its NATS server is not reached over TLS");
 }
 
 /** The connection is gone, or came back after it was gone. */
@@ -46,10 +39,9 @@ export const lost = (): RegistryError =>
 /** Turns what a client of NATS throws into what a registry throws. */
 export function failure(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error;
-  const causes = causesOf(error);
-  const reason: RegistryReason = causes.some(({ name }) => REFUSALS.has(`${name}`))
+  const reason: RegistryReason = isNatsRefusal(error)
     ? "refused"
-    : causes.some(({ code }) => code === STORE_FULL)
+    : natsCauses(error).some(({ code }) => code === STORE_FULL)
     ? "too_many"
     : "unreachable";
   return new RegistryError(reason, `Cannot use the registry: ${MESSAGES[reason]}`, { cause: error });
@@ -57,13 +49,7 @@ export function failure(error: unknown): RegistryError {
 
 /** Whether somebody else has written since. */
 export function isConflict(error: unknown): boolean {
-  return causesOf(error).some(({ code }) => typeof code === "number" && CONFLICTS.has(code));
-}
-
-function causesOf(error: unknown): readonly { readonly name?: unknown; readonly code?: unknown }[] {
-  const causes: { readonly name?: unknown; readonly code?: unknown }[] = [];
-  for (let cause = error; cause instanceof Error && causes.length < MAX_CAUSES; cause = cause.cause) causes.push(cause);
-  return causes;
+  return natsCauses(error).some(({ code }) => typeof code === "number" && CONFLICTS.has(code));
 }
 
 const MESSAGES = {
@@ -71,14 +57,7 @@ const MESSAGES = {
   too_many: "the bucket is full",
   unreachable: "NATS does not answer as it should",
 };
-/** Names of the errors of `@nats-io/nats-core`. */
-const REFUSALS: ReadonlySet<string> = /* @__PURE__ */ new Set([
-  "PermissionViolationError",
-  "AuthorizationError",
-  "UserAuthenticationExpiredError",
-]);
 /** JetStream's codes for "wrong last sequence", with the sequence and without. */
 const CONFLICTS: ReadonlySet<number> = /* @__PURE__ */ new Set([10_071, 10_164]);
 /** JetStream's code for a stream whose limits are reached. */
 const STORE_FULL = 10_077;
-const MAX_CAUSES = 8;

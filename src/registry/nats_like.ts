@@ -1,28 +1,4 @@
-/** What is used of a connection to NATS; `NatsConnection` of `@nats-io/nats-core` 3 is one. */
-export interface NatsConnectionLike {
-  /** What the server says of itself; absent while there is no connection. */
-  readonly info?: {
-    /** Whether it lets nobody in without credentials. */
-    readonly auth_required?: boolean;
-    /** Whether it takes no connection without TLS; servers do not say so over a WebSocket. */
-    readonly tls_required?: boolean;
-  };
-  /** The servers that it may connect to. */
-  getServers(): readonly {
-    /** The server's URL. */
-    readonly src: string;
-  }[];
-  /** Whether it has been closed. */
-  isClosed(): boolean;
-  /** What happens to it; ends when it is closed. */
-  status(): NatsStatusesLike;
-}
-
-/** What happens to a connection. */
-export interface NatsStatusesLike extends AsyncIterable<{ readonly type: string }> {
-  /** Ends it. */
-  stop?(): void;
-}
+export type { NatsConnectionLike, NatsStatusesLike } from "../internal/nats.ts";
 
 /** What is used of a bucket of NATS's key-value store; `KV` of `@nats-io/kv` 3 is one. */
 export interface NatsKvLike {

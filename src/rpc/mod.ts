@@ -51,6 +51,7 @@ export {
 } from "./guard.ts";
 export { type Handler, type Handlers, implement, type Implementation } from "./implement.ts";
 export { defaultServerLimits, type ServerLimits } from "./limits.ts";
+export { type CheckedMessage, checkMessage } from "./message_check.ts";
 export { type Log, type LogEntry, logToConsole } from "./log.ts";
 export type { Pipe, PipeUser, Upgrade } from "./pipe.ts";
 export { type WebSocketLike, webSocketPipe } from "./web_socket_pipe.ts";

@@ -34,6 +34,7 @@ import {
 import { dialWithNode, tlsWebSocket } from "./tls_web_socket.ts";
 
 export type { HashProvider } from "../internal/hash.ts";
+export { brokerStore } from "./broker_store.ts";
 export { fileSink, type FileSinkOptions } from "./file_sink.ts";
 export { keyFromEnvironment } from "./key_environment.ts";
 export { keyFromFile, writeKeyFile } from "./key_file.ts";

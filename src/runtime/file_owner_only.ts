@@ -54,6 +54,18 @@ export async function createOwnerOnly(file: OwnerOnlyFile): Promise<FileHandle> 
   return handle;
 }
 
+/**
+ * Refuses a file that others can read or change, or that is none; for what opens files by their names itself.
+ *
+ * @param file The file, in a folder that nobody else can change: between the look and the use it could be replaced there.
+ * @throws {Error} It is not there, a link or no file, another user's, or open to others.
+ */
+export async function checkOwnerOnly(file: OwnerOnlyFile): Promise<void> {
+  const named = await lstat(file.path);
+  if (!named.isFile()) throw refused(file, named.isSymbolicLink() ? LINK : "it is not a regular file");
+  assertOwnerOnly(file, named, named);
+}
+
 /** Makes what was created or renamed in a file's folder last: its name is stored apart from its content. */
 export async function syncFolder(path: string): Promise<void> {
   if (platform === "win32") return; // a folder cannot be opened there

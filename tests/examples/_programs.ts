@@ -37,7 +37,9 @@ export async function outputWith(main: string, { file, from, to }: Change): Prom
   const copy = `.dev/examples-${crypto.randomUUID()}`;
   try {
     await copyFiles("examples", `${copy}/examples`);
-    for (const folder of ["01_hello", "02_identity", "03_chain", "04_mesh", "05_streams", "06_chat", "demo"]) {
+    for (
+      const folder of ["01_hello", "02_identity", "03_chain", "04_mesh", "05_streams", "06_chat", "07_topics", "demo"]
+    ) {
       await copyFiles(`examples/${folder}`, `${copy}/examples/${folder}`);
     }
     await Deno.mkdir(`${ROOT}${copy}/tools`);

@@ -67,13 +67,16 @@ test("task demo() tells the rest of its story", async () => {
     /two is rolled to 1\.1\.0: +\d+ calls, 0 failed \(.*two 1\.1\.0 \d+\)/,
     /Rogue instance: .*\n +refused: .*its identity may not serve what it names/,
     /Lying registry: .*\n +refused: not_serving, bad_token_signature\n +honest: 50 calls; rogue: 0/,
+    /two packers of one group packed: order-1, order-2, order-3, order-5, order-6\n/,
+    /the hub heard everything, and the number of the card in 0 events\n/,
+    /the packer takes order-9 for 900, order-10 for 1000, and refuses three: not_allowed, wrong_digest, replayed\n/,
     /intact: \d+ entries, \d+ signed checkpoints/,
     /altered: Entry 5 was altered/,
     /curl --cacert \.dev\/ca\/ca\.pem .* https:\/\/localhost:8443\/greeter\.v1\/hello/,
   ];
   for (const expected of told) assert.match(stdout, expected);
   assert.equal(new Set(stdout.match(/trace \w+/g)).size, 1, "the three services saw one trace");
-  assert.ok(stdout.split("\n").length <= 76, "it is read in half a minute");
+  assert.ok(stdout.split("\n").length <= 86, "it is read in half a minute");
   assert.doesNotMatch(stdout, /eyJ|[\w-]{33,}/, "no token, signature or key is printed");
 });
 
@@ -141,7 +144,7 @@ for (const [name, skip] of MESHES) {
   });
 }
 
-for (const [name, folder] of [["streams", "05_streams"], ["chat", "06_chat"]] as const) {
+for (const [name, folder] of [["streams", "05_streams"], ["chat", "06_chat"], ["topics", "07_topics"]] as const) {
   test(`task ${name}() shows what its README says it does`, async () => {
     const { code, stdout, stderr } = await outputOf(name);
     assert.equal(code, 0, stderr);
@@ -158,6 +161,7 @@ const FOLDERS = [
   ["04_mesh", "mesh.ts"],
   ["05_streams", "streams.ts"],
   ["06_chat", "chat.ts"],
+  ["07_topics", "topics.ts"],
 ] as const;
 for (const [folder, main] of FOLDERS) {
   test(`${folder} refuses what its README says it does`, async () => {

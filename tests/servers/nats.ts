@@ -1,6 +1,7 @@
 // Starts a real nats-server on this machine, set up as docs/registries.md says.
-import { type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { type NatsConnection, nkeyAuthenticator, nkeys, wsconnect } from "@nats-io/nats-core";
 import { type KV, Kvm } from "@nats-io/kv";
+import { type NatsPermissions, natsUsers } from "../../src/broker/nats/nats_permissions.ts";
 import { findServer, type ServerFolder, serverFolder, type ServerProgram, startServer, withPorts } from "./_process.ts";
 
 /** The users of the server: who makes the bucket, who registers, who only reads, and who has no right at all. */
@@ -17,6 +18,8 @@ export interface NatsServerOptions {
   readonly tls?: boolean;
   /** How much the bucket may hold. @default {-1, without a limit} */
   readonly maxBytes?: number;
+  /** Users of an account for events, beside `admin`, who makes streams; each has a key of its own. */
+  readonly events?: Readonly<Record<string, NatsPermissions>>;
 }
 
 /** A server that runs. */
@@ -25,6 +28,8 @@ export interface NatsServer extends AsyncDisposable {
   readonly url: string;
   /** A connection of a user, which ends with the server at the latest. */
   connect(user: NatsUser): Promise<NatsConnection>;
+  /** A connection of a user of the account for events. */
+  connectEvents(user: string): Promise<NatsConnection>;
   /** The bucket, as one connection sees it. */
   open(connection: NatsConnection): Promise<KV>;
   /** Ends the server; `start` starts it again, with the same ports and the same store. */
@@ -46,14 +51,22 @@ export function findNats(): Promise<ServerProgram> {
  */
 export async function launchNats(
   path: string,
-  { auth = true, tls = true, maxBytes = -1 }: NatsServerOptions = {},
+  { auth = true, tls = true, maxBytes = -1, events }: NatsServerOptions = {},
 ): Promise<NatsServer> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await serverFolder("nats"));
   const client = stack.adopt(Deno.createHttpClient({ caCerts: [folder.tls.ca] }), (client) => client.close());
+  const members = Object.entries({ ...events, admin: EVENTS_ADMIN }).map(([name, permissions]) => {
+    const pair = nkeys.createUser();
+    return { name, nkey: pair.getPublicKey(), seed: pair.getSeed(), permissions };
+  });
+  const accounts = `${ACCOUNTS} ${events ? `events { jetstream: enabled, users: ${natsUsers(members)} }` : ""}`;
   const { url, start, first } = await withPorts(2, async ([port, webSocketPort]) => {
     const config = `${folder.path}/nats.conf`;
-    await Deno.writeTextFile(config, configuration(folder, { auth, tls, port: port!, webSocketPort: webSocketPort! }));
+    await Deno.writeTextFile(
+      config,
+      configuration(folder, { tls, port: port!, webSocketPort: webSocketPort!, accounts: auth ? accounts : undefined }),
+    );
     const address = `127.0.0.1:${webSocketPort}`;
     const isReady = async () => {
       const response = await fetch(`${tls ? "https" : "http"}://${address}`, { client });
@@ -69,11 +82,10 @@ export async function launchNats(
   stack.defer(async () => void await Promise.all(connections.map((connection) => connection.close())));
   const wsFactory = (address: string) =>
     Promise.resolve({ socket: new WebSocket(address, { client }), encrypted: tls });
-  const connect = async (user: NatsUser) => {
+  const connectAs = async (options: Parameters<typeof wsconnect>[0]) => {
     const connection = await wsconnect({
       servers: url,
-      ...auth ? { user, pass: passwordOf(user) } : {},
-      inboxPrefix: inboxOf(user),
+      ...options,
       reconnectTimeWait: 50,
       maxReconnectAttempts: -1,
       wsFactory,
@@ -81,12 +93,19 @@ export async function launchNats(
     connections.push(connection);
     return connection;
   };
+  const connect = (user: NatsUser) =>
+    connectAs({ ...auth ? { user, pass: passwordOf(user) } : {}, inboxPrefix: inboxOf(user) });
   if (auth) await makeBucket(await connect("admin"), maxBytes);
   const all = stack.move();
 
   return {
     url,
     connect,
+    connectEvents(user) {
+      const { seed, permissions } = members.find(({ name }) => name === user)!;
+      const inboxPrefix = permissions.subscribe.allow[0]!.slice(0, -2);
+      return connectAs({ authenticator: nkeyAuthenticator(seed), inboxPrefix });
+    },
     open: (connection) => new Kvm(connection).open(BUCKET),
     stop: async () => await process[Symbol.asyncDispose](),
     async start() {
@@ -105,8 +124,8 @@ const passwordOf = (user: NatsUser) => `password of ${user}`;
 const inboxOf = (user: NatsUser) => `_INBOX_${user}`;
 
 interface Configuration {
-  readonly auth: boolean;
   readonly tls: boolean;
+  readonly accounts: string | undefined;
   readonly port: number;
   readonly webSocketPort: number;
 }
@@ -119,7 +138,7 @@ function configuration({ path, tls: { certPath, keyPath } }: ServerFolder, optio
     ${certificate}
     websocket { host: 127.0.0.1, port: ${options.webSocketPort}, ${options.tls ? certificate : "no_tls: true"} }
     jetstream { store_dir: "${path}/store" }
-    ${options.auth ? ACCOUNTS : ""}
+    ${options.accounts ? `accounts { ${options.accounts} }` : ""}
   `;
 }
 
@@ -130,18 +149,20 @@ const READING = [
 ];
 const WRITING = [`$JS.API.STREAM.MSG.GET.KV_${BUCKET}`, `$KV.${BUCKET}.>`];
 const ACCOUNTS = `
-  accounts {
-    registry {
-      jetstream: enabled
-      users: [
-        ${user("admin", ["$JS.API.>"])}
-        ${user("service", [...READING, ...WRITING])}
-        ${user("client", READING)}
-        ${user("stranger", ["$JS.API.INFO"])}
-      ]
-    }
+  registry {
+    jetstream: enabled
+    users: [
+      ${user("admin", ["$JS.API.>"])}
+      ${user("service", [...READING, ...WRITING])}
+      ${user("client", READING)}
+      ${user("stranger", ["$JS.API.INFO"])}
+    ]
   }
 `;
+const EVENTS_ADMIN: NatsPermissions = {
+  publish: { allow: ["$JS.API.>"] },
+  subscribe: { allow: ["_INBOX_admin.>"] },
+};
 
 function user(name: NatsUser, publish: readonly string[]): string {
   return `{

@@ -1,0 +1,31 @@
+/** How often something may happen. */
+export interface RateLimitOptions {
+  /** How often at once. */
+  readonly burst: number;
+  /** How often then, each second. */
+  readonly perSecond: number;
+  /** The clock, in milliseconds. */
+  readonly now: () => number;
+}
+
+/**
+ * Limits how often each of many may do something.
+ *
+ * @param options How often.
+ * @returns Whether one, by its name, may do it now.
+ */
+export function rateLimit({ burst, perSecond, now }: RateLimitOptions): (name: string) => boolean {
+  const spent = new Map<string, { readonly count: number; readonly atMs: number }>();
+  return (name) => {
+    const nowMs = now();
+    const { count, atMs } = spent.get(name) ?? { count: 0, atMs: nowMs };
+    const left = Math.max(0, count - Math.max(0, nowMs - atMs) / 1_000 * perSecond);
+    if (left + 1 > burst) return false;
+    spent.delete(name);
+    spent.set(name, { count: left + 1, atMs: nowMs });
+    if (spent.size > MAX_NAMES) spent.delete(spent.keys().next().value!); // who has been quiet for the longest time
+    return true;
+  };
+}
+
+const MAX_NAMES = 1_024;

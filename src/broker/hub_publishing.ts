@@ -1,0 +1,142 @@
+import { pause } from "../internal/pause.ts";
+import { type Client, RpcError } from "../rpc/mod.ts";
+import type { OutgoingEvent } from "./broker.ts";
+import type { BrokerMethods } from "./broker_contract.ts";
+import { BrokerError } from "./broker_error.ts";
+import { hubError } from "./hub_error.ts";
+
+/** What publishing needs. */
+export interface HubPublishingParts {
+  readonly client: Client<BrokerMethods>;
+  /** How long an event is tried, in milliseconds. */
+  readonly timeoutMs: number;
+  /** How long to wait after so many attempts that failed, in milliseconds. */
+  readonly backoffMs: (failures: number) => number;
+  /** Aborts when the broker is disposed. */
+  readonly closing: AbortSignal;
+}
+
+/** Publishes an event; settles when the hub has it. */
+export type HubPublishing = (event: OutgoingEvent, signal: AbortSignal | undefined) => Promise<void>;
+
+/**
+ * Publishes events in the order in which they were given: what was lost with a connection is sent again in the same order,
+ * and before all that comes after it.
+ */
+export function hubPublishing(parts: HubPublishingParts): HubPublishing {
+  const own: Own = { parts, letters: new Set(), sending: 0, failures: 0, lost: undefined };
+  return (event, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (own.letters.size >= MAX_WAITING) {
+        return reject(new BrokerError("full", "Cannot publish: too many events wait for the hub"));
+      }
+      const deadlineAt = performance.now() + parts.timeoutMs;
+      const letter: Letter = {
+        event,
+        signal,
+        deadlineAt,
+        isSent: false,
+        abort: () => leave(own, letter),
+        resolve,
+        reject,
+      };
+      signal?.addEventListener("abort", letter.abort);
+      own.letters.add(letter);
+      go(own);
+    });
+}
+
+interface Own {
+  readonly parts: HubPublishingParts;
+  /** The events that are not settled, in their order. */
+  readonly letters: Set<Letter>;
+  /** How many calls are under way. */
+  sending: number;
+  /** How often all of them failed since one did not. */
+  failures: number;
+  /** Why those that were sent have to be sent again, once none is under way any more. */
+  lost: unknown;
+}
+
+interface Letter {
+  readonly event: OutgoingEvent;
+  readonly signal: AbortSignal | undefined;
+  readonly deadlineAt: number;
+  /** Whether its call is under way. */
+  isSent: boolean;
+  /** Its publisher leaves. */
+  readonly abort: () => void;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Sends what can be sent. */
+function go(own: Own): void {
+  if (own.lost !== undefined) return; // nothing may overtake
+  for (const letter of own.letters) {
+    if (own.sending >= MAX_SENDING) return;
+    if (letter.isSent) continue;
+    letter.isSent = true;
+    own.sending++;
+    void send(own, letter);
+  }
+}
+
+async function send(own: Own, letter: Letter): Promise<void> {
+  const { client, closing } = own.parts;
+  const { event: { topic, id, event, orderingKey }, deadlineAt, signal } = letter;
+  try {
+    const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
+    const leaving = signal ? AbortSignal.any([signal, closing]) : closing;
+    const key = orderingKey === undefined ? {} : { key: orderingKey };
+    await client.publish({ topic, id, event, ...key }, { timeoutMs, signal: leaving });
+    own.failures = 0;
+    settle(own, letter, letter.resolve);
+  } catch (error) {
+    failed(own, letter, error);
+  }
+  own.sending--;
+  if (own.lost !== undefined && own.sending === 0) await pauseAndTryAgain(own);
+  go(own);
+}
+
+function failed(own: Own, letter: Letter, error: unknown): void {
+  letter.isSent = false;
+  if (own.parts.closing.aborted) settle(own, letter, () => letter.reject(closed()));
+  else if (letter.signal?.aborted) leave(own, letter);
+  else if (isLost(error)) own.lost = error;
+  else settle(own, letter, () => letter.reject(hubError(error)));
+}
+
+/** All that was lost may be sent again, after a while; what has no time for that is given up. */
+async function pauseAndTryAgain(own: Own): Promise<void> {
+  const { closing, backoffMs } = own.parts;
+  const { lost } = own;
+  const lastAt = Math.max(...[...own.letters].map(({ deadlineAt }) => deadlineAt));
+  await pause(Math.min(backoffMs(own.failures++), lastAt - performance.now()), closing);
+  for (const letter of own.letters) {
+    if (closing.aborted) settle(own, letter, () => letter.reject(closed()));
+    else if (performance.now() >= letter.deadlineAt) settle(own, letter, () => letter.reject(hubError(lost)));
+  }
+  own.lost = undefined;
+}
+
+/** Its publisher waits no more; a call that is under way tells it by itself. */
+function leave(own: Own, letter: Letter): void {
+  if (!letter.isSent) settle(own, letter, () => letter.reject(letter.signal!.reason));
+}
+
+function settle({ letters }: Own, letter: Letter, tell: () => void): void {
+  letter.signal?.removeEventListener("abort", letter.abort);
+  letters.delete(letter);
+  tell();
+}
+
+const isLost = (error: unknown) => error instanceof RpcError && error.code === "unavailable";
+const closed = () => new BrokerError("closed", "Cannot publish: the broker was closed");
+
+/** How many calls are under way at once: more than a connection carries would be on two, where one can overtake. */
+const MAX_SENDING = 64;
+/** How many events may wait, those that are under way among them. */
+const MAX_WAITING = 16_384;

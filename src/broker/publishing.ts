@@ -1,0 +1,181 @@
+import { decidesFor } from "../auth/mod.ts";
+import { toBase64Url } from "../internal/base64.ts";
+import { CodecError } from "../codec/mod.ts";
+import { checkMessage } from "../rpc/mod.ts";
+import { BrokerError } from "./broker_error.ts";
+import { brokerId, EVENT_ID, JOSE_TYPE, JSON_TYPE, signEvent } from "./event.ts";
+import { type Gate, note, reasonOf } from "./gate.ts";
+import type { Published, PublishOptions } from "./message.ts";
+import { codecOf } from "./reception.ts";
+import type { Topic } from "./topic.ts";
+import { mayPublish } from "./topic_rules.ts";
+
+/** What signs and publishes under one name. */
+export interface Publishing {
+  /** Publishes a message of a contract. */
+  message(topic: Topic, message: unknown, options?: PublishOptions): Promise<Published>;
+  /** Publishes data that are checked already. */
+  data(topic: string, data: OutgoingData): Promise<Published>;
+  /** Waits until all that was to be published is, or failed. */
+  settled(): Promise<void>;
+}
+
+/** Data, and what they are; encrypted only once their event has an id. */
+export interface OutgoingData {
+  readonly contentType: string;
+  readonly text: (id: string) => string | Promise<string>;
+}
+
+/** Encrypts the data of an event of a topic. */
+export type Encrypt = (topic: string, id: string, text: string) => Promise<string>;
+
+/**
+ * Makes one run of a publisher: its messages have numbers, and go to the broker in their order.
+ *
+ * @param gate What they have to pass.
+ * @param encrypt What encrypts, where there are messages of encrypted topics.
+ */
+export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
+  const producer = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+  const line: Line = {
+    sequences: new Map(),
+    count: 0,
+    pending: new Set(),
+    handedOver: Promise.resolve(),
+    lastOfKey: new Map(),
+  };
+  const send = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
+    const { id, orderingKey } = options;
+    const sequence = (line.sequences.get(topic) ?? 0) + 1;
+    line.sequences.set(topic, sequence);
+    const timeMs = gate.now();
+    const make = async () => {
+      const attributes = { topic, id, producer, sequence, timeMs, orderingKey, contentType: outgoing.contentType };
+      return await signEvent(gate.identity, attributes, { data: await outgoing.text(id), hash: gate.hash });
+    };
+    const named = brokerId({ publisher: gate.identity.id, topic, id }, gate.hash);
+    await inTurn(line, make, (event) => gate.broker.publish({ topic, id: named, event, orderingKey }, options));
+    return { id, time: new Date(timeMs) };
+  };
+  const newId = () => `${producer}-${(++line.count).toString(36)}`;
+  const data = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
+    const { id } = options;
+    const sending = () => send(topic, outgoing, options);
+    const { orderingKey } = options;
+    return await pending(
+      line,
+      orderingKey === undefined ? sending() : afterKey(line, `${topic} ${orderingKey}`, sending),
+    );
+  };
+  return {
+    data: (topic, outgoing) => data(topic, outgoing, { id: newId() }),
+    async message(topic, message, options = {}) {
+      const id = options.id ?? newId();
+      const noted = { topic: topic.name, id, publisher: gate.identity.id };
+      const text = await checkedText(gate, topic, message, { ...options, id }).catch((error) => {
+        if (error instanceof BrokerError) note(gate, "message.refuse", noted, error.reason);
+        throw error;
+      });
+      if (line.pending.size >= MAX_PENDING) throw tooMany();
+      const encrypted = (id: string) => encrypt!(topic.name, id, text);
+      const outgoing = topic.encrypted
+        ? { contentType: JOSE_TYPE, text: encrypted }
+        : { contentType: JSON_TYPE, text: () => text };
+      note(gate, "message.publish", noted); // what cannot be recorded does not happen
+      try {
+        return await data(topic.name, outgoing, { ...options, id });
+      } catch (error) {
+        note(gate, "message.fail", noted, reasonOf(error));
+        throw error;
+      }
+    },
+    async settled() {
+      await Promise.allSettled([...line.pending]);
+    },
+  };
+}
+
+/** What is on its way to the broker. */
+interface Line {
+  readonly sequences: Map<string, number>;
+  count: number;
+  readonly pending: Set<Promise<unknown>>;
+  /** When all that came before was given to the broker, which may not have answered yet. */
+  handedOver: Promise<unknown>;
+  /** The last message of each ordering key. */
+  readonly lastOfKey: Map<string, Promise<unknown>>;
+}
+
+const tooMany = () => new BrokerError("full", "Cannot publish: too many messages wait for the broker");
+
+async function pending<Value>(line: Line, done: Promise<Value>): Promise<Value> {
+  line.pending.add(done);
+  try {
+    return await done;
+  } finally {
+    line.pending.delete(done);
+  }
+}
+
+/** Begins with a message when the one of its key before it is done with: that one may have to be tried again. */
+async function afterKey<Value>({ lastOfKey }: Line, key: string, begin: () => Promise<Value>): Promise<Value> {
+  const before = lastOfKey.get(key);
+  const done = before ? before.then(begin, begin) : begin();
+  lastOfKey.set(key, done);
+  try {
+    return await done;
+  } finally {
+    if (lastOfKey.get(key) === done) lastOfKey.delete(key);
+  }
+}
+
+/** Signs side by side, and hands over one after the other. */
+async function inTurn(line: Line, make: () => Promise<string>, hand: (event: string) => Promise<void>): Promise<void> {
+  const before = line.handedOver;
+  const making = make();
+  const handed = (async () => {
+    const [made] = await Promise.allSettled([making, before]);
+    if (made.status === "rejected") throw made.reason;
+    return { answer: hand(made.value) };
+  })();
+  line.handedOver = handed.catch(() => {});
+  await (await handed).answer;
+}
+
+/** What leaves is what the contract says, and what its rules let this publisher say. */
+async function checkedText(gate: Gate, topic: Topic, message: unknown, options: PublishOptions): Promise<string> {
+  const { policy, identity, broker, now } = gate;
+  const { id = "", orderingKey } = options;
+  if (!EVENT_ID.test(id)) throw new TypeError("Cannot publish: the id is not 1 to 128 visible ASCII characters");
+  if (orderingKey !== undefined && !EVENT_ID.test(orderingKey)) {
+    throw new TypeError("Cannot publish: the ordering key is not 1 to 128 visible ASCII characters");
+  }
+  if (orderingKey !== undefined && !broker.properties.ordering) {
+    throw new BrokerError("unsupported", "Cannot publish: the broker does not keep the order of a key");
+  }
+  if (!mayPublish(policy, identity, topic.name)) {
+    throw new BrokerError("not_allowed", `Cannot publish to "${topic.name}": no rule of the policy allows it`);
+  }
+  const { value, problem } = await checkMessage(topic.validate, message);
+  if (problem !== undefined) throw malformed(topic, problem);
+  const rules = policy.matching({ caller: identity, publish: topic.name });
+  if (!decidesFor(rules, { caller: identity, message: value, now: new Date(now()) })) {
+    throw new BrokerError(
+      "not_allowed",
+      `Cannot publish to "${topic.name}": no rule of the policy allows this message`,
+    );
+  }
+  try {
+    const encoded = codecOf(topic).encode(value);
+    return typeof encoded === "string" ? encoded : new TextDecoder().decode(encoded);
+  } catch (error) {
+    if (error instanceof CodecError) throw malformed(topic, error.message);
+    throw error;
+  }
+}
+
+const malformed = ({ name }: Topic, problem: string) =>
+  new BrokerError("malformed_message", `Cannot publish to "${name}": ${problem}`);
+
+/** How many messages may be on their way at once. */
+const MAX_PENDING = 16_384;

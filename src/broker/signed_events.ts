@@ -1,0 +1,92 @@
+import type { Workload } from "../auth/mod.ts";
+import type { BrokerSubscribeOptions, Subscription } from "./broker.ts";
+import { coversTopic } from "../internal/topic_name.ts";
+import { BrokerError } from "./broker_error.ts";
+import { JSON_TYPE } from "./event.ts";
+import { assertAdmitted, type Gate, verified } from "./gate.ts";
+import type { Publishing } from "./publishing.ts";
+import type { Received } from "./reception.ts";
+import { subscribing } from "./subscribing.ts";
+import { mayReceive } from "./topic_rules.ts";
+import type { VerifiedEvent } from "./verified_event.ts";
+
+/** Signed events over a broker, for what is not a topic of the user's: the exchange of keys. */
+export interface SignedEvents {
+  /** Who publishes. */
+  readonly id: string;
+  /**
+   * Signs and publishes.
+   *
+   * @param topic The topic's name.
+   * @param data Canonical JSON.
+   */
+  publish(topic: string, data: string): Promise<void>;
+  /**
+   * Subscribes to verified events whose publishers may publish them; what is not verified is left out and audited.
+   *
+   * @param pattern Names of topics.
+   * @param options As a broker takes them.
+   */
+  subscribe(pattern: string, options?: BrokerSubscribeOptions): Promise<Subscription<VerifiedEvent>>;
+  /** Whether an identity may now read a topic, by the policy and by what was revoked. */
+  mayRead(reader: Workload, topic: string): boolean;
+}
+
+/**
+ * Signs and verifies events under the rules of a gate, each taken once.
+ *
+ * @param gate What they have to pass.
+ * @param publisher What publishes them; another one than that of the messages, which wait for keys.
+ */
+export function signedEvents(gate: Gate, publisher: Pick<Publishing, "data">): SignedEvents {
+  return {
+    id: gate.identity.id,
+    async publish(topic, data) {
+      await publisher.data(topic, { contentType: JSON_TYPE, text: () => data });
+    },
+    async subscribe(pattern, options = {}) {
+      const receive = async (delivery: Received["delivery"]): Promise<Received> => {
+        let event: VerifiedEvent | undefined;
+        try {
+          // Who asks for keys of one topic does not ask for those of another.
+          if (!coversTopic(pattern, delivery.topic)) {
+            throw new BrokerError("wrong_topic", "Cannot take the event: it is of a topic that was not asked for");
+          }
+          event = await verified(gate, delivery);
+          assertAdmitted(gate, event, { delivery, maxAgeMs: MAX_AGE_MS });
+          return { delivery, event, data: event, error: undefined };
+        } catch (error) {
+          return { delivery, event, data: undefined, error };
+        }
+      };
+      const setup = { gate, pattern, options, receive, maxAttempts: Infinity, bury: undefined, idempotency: undefined };
+      const messages = await subscribing(setup);
+      const events = async function* () {
+        for await (const { data, ack } of messages) {
+          ack();
+          yield data as VerifiedEvent;
+        }
+      };
+      return {
+        get dropped() {
+          return messages.dropped;
+        },
+        [Symbol.asyncIterator]: events,
+        drain: () => messages.drain(),
+        [Symbol.asyncDispose]: () => messages[Symbol.asyncDispose](),
+      };
+    },
+    mayRead(reader, topic) {
+      if (!mayReceive(gate.policy, reader, topic)) return false;
+      const { id, thumbprint, tokenId, trustDomain } = reader;
+      try {
+        gate.trust.assertNotRevoked(trustDomain, { id, key: thumbprint, tokens: [tokenId] });
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  };
+}
+
+const MAX_AGE_MS = 604_800_000;

@@ -3,6 +3,7 @@
 import { allow, createAuthority, createTrust, generateKey, importIdentity, policy } from "@postern/rpc/auth";
 import { createPubSub, memoryBroker, plainPubSub, topic } from "@postern/rpc/broker";
 import * as v from "valibot";
+import { natsRows } from "./broker_nats.ts";
 import { compare, type Row, row, table } from "./lib/measure.ts";
 
 const Price = topic("prices.v1.changed", v.strictObject({ symbol: v.string(), cents: v.number() }));
@@ -128,7 +129,12 @@ async function signedRow(rounds: number, contract: typeof Price): Promise<Row> {
 
 /** All rows of the broker. */
 export async function brokerRows(rounds: number): Promise<Row[]> {
-  return [await plainRow(rounds), await signedRow(rounds, Price), await signedRow(rounds, Secret)];
+  return [
+    await plainRow(rounds),
+    await signedRow(rounds, Price),
+    await signedRow(rounds, Secret),
+    ...await natsRows(rounds),
+  ];
 }
 
 if (import.meta.main) {

@@ -23,13 +23,20 @@ export type {
   StartPosition,
   Subscription,
 } from "./broker.ts";
-export { type BrokerMethods, BrokerService } from "./broker_contract.ts";
+export {
+  type BrokerMethods,
+  BrokerService,
+  type HubMessage,
+  type HubProperties,
+  type PublishedEvent,
+  type SubscriberMessage,
+} from "./hub/broker_contract.ts";
 export { BrokerError, type BrokerReason } from "./broker_error.ts";
-export { brokerService, type BrokerServiceOptions } from "./broker_service.ts";
+export { brokerService, type BrokerServiceOptions } from "./hub/broker_service.ts";
 export type { BrokerStore, StoreBatch, StoredBroker, StoredEvent, StoredGroup } from "./memory/broker_store.ts";
 export { type DeadLetter, type DeadLetterTopic, deadLetterTopic } from "./dead_letter.ts";
 export type { EncryptionOptions } from "./encryption/encryption_options.ts";
-export { hubBroker, type HubBrokerOptions } from "./hub_broker.ts";
+export { hubBroker, type HubBrokerOptions } from "./hub/hub_broker.ts";
 export { type IdempotencyStore, memoryIdempotency, type MemoryIdempotencyOptions } from "./idempotency.ts";
 export { memoryBroker, type MemoryBrokerOptions } from "./memory/memory_broker.ts";
 export type { Message, Published, PublishOptions, SubscribeOptions } from "./message.ts";

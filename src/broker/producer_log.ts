@@ -34,16 +34,16 @@ export interface ProducerLog {
  * Tells replays, copies and disorder by the numbers that publishers sign.
  *
  * Every run of a publisher numbers its events of a topic from 1. What was acknowledged is never taken again, what was given
- * back is. 65,536 runs are remembered, an equal share of each identity, those that were used last; what is not newer than a run
+ * back is. 16,384 runs are remembered, an equal share of each identity, those that were used last; what is not newer than a run
  * that was forgotten is refused where its own run is not known, because nobody could say any more whether it is a copy.
  *
  * @param sees Whether the subscription should see every event, so that one that is not there is missing.
  */
 export function producerLog(sees: "all" | "some"): ProducerLog {
-  const publishers = new Map<string, Publisher>();
+  const memory: Memory = { publishers: new Map(), pieces: MAX_PIECES, keys: MAX_KEYS };
   return {
     take(event, delivery) {
-      const run = runOf(publishers, event);
+      const run = runOf(memory, event);
       const { sequence } = event;
       const out = run.out.get(sequence);
       if (out?.delivery) {
@@ -51,7 +51,7 @@ export function producerLog(sees: "all" | "some"): ProducerLog {
         return undefined;
       }
       if (run.seen.has(sequence)) throw replayed("it was taken before");
-      if (!out) assertInOrder(run, event);
+      if (!out) assertInOrder(memory, run, event);
       const { highest } = run;
       const late = !out && sequence < highest;
       const missing = sees === "all" && highest > 0 && sequence > highest ? sequence - highest - 1 : 0;
@@ -64,7 +64,6 @@ export function producerLog(sees: "all" | "some"): ProducerLog {
 
 /** One run of a publisher, as far as one topic goes. */
 interface Run {
-  readonly publisher: Publisher;
   readonly seen: SeenNumbers;
   /** What is out, and what was given back; the latter without a delivery. */
   readonly out: Map<number, { delivery: Delivery | undefined }>;
@@ -76,18 +75,24 @@ interface Run {
   newestMs: number;
 }
 
-/** What is remembered of an identity; the run that was used last is the last. */
-interface Publisher extends PieceBudget {
-  readonly runs: Map<string, Run>;
+/** All that is remembered. */
+interface Memory extends PieceBudget {
+  readonly publishers: Map<string, Publisher>;
   /** How many ordering keys may still be remembered. */
   keys: number;
+}
+
+/** What is remembered of an identity; the run that was used last is the last. */
+interface Publisher {
+  readonly runs: Map<string, Run>;
   /** What is not newer is older than something that was forgotten. */
   forgottenMs: number;
 }
 
-function runOf(publishers: Map<string, Publisher>, { publisher: { id }, topic, producer, timeMs }: VerifiedEvent): Run {
+function runOf(memory: Memory, { publisher: { id }, topic, producer, timeMs }: VerifiedEvent): Run {
+  const { publishers } = memory;
   const publisher = publishers.get(id) ??
-    { runs: new Map(), pieces: MAX_PIECES, keys: MAX_KEYS, forgottenMs: -Infinity };
+    { runs: new Map(), forgottenMs: -Infinity };
   const name = `${topic} ${producer}`;
   const known = publisher.runs.get(name);
   if (timeMs <= (known?.sinceMs ?? publisher.forgottenMs)) throw replayed("it is older than what is remembered");
@@ -100,13 +105,13 @@ function runOf(publishers: Map<string, Publisher>, { publisher: { id }, topic, p
     throw new BrokerError("too_many_publishers", "Cannot take the event: there are too many publishers to remember");
   }
   publishers.set(id, publisher);
-  while (publisher.runs.size >= Math.max(MIN_RUNS, Math.floor(MAX_RUNS / publishers.size))) forget(publisher);
+  const { forgottenMs: sinceMs } = publisher; // before room is made, which is at the expense of another run
+  while (publisher.runs.size >= Math.max(MIN_RUNS, Math.floor(MAX_RUNS / publishers.size))) forget(memory, publisher);
   const run: Run = {
-    publisher,
-    seen: seenNumbers(publisher),
+    seen: seenNumbers(memory, MIN_PIECES),
     out: new Map(),
     lastOf: new Map(),
-    sinceMs: publisher.forgottenMs,
+    sinceMs,
     highest: 0,
     newestMs: 0,
   };
@@ -114,17 +119,17 @@ function runOf(publishers: Map<string, Publisher>, { publisher: { id }, topic, p
   return run;
 }
 
-function forget(publisher: Publisher): void {
+function forget(memory: Memory, publisher: Publisher): void {
   const [name, { newestMs, lastOf, seen }] = publisher.runs.entries().next().value!;
   publisher.runs.delete(name);
   publisher.forgottenMs = Math.max(publisher.forgottenMs, newestMs);
-  publisher.keys += lastOf.size;
+  memory.keys += lastOf.size;
   lastOf.clear();
   seen.clear();
 }
 
 /** What was given back comes again whenever it comes; anything else after what came before it. */
-function assertInOrder({ lastOf, publisher }: Run, { sequence, orderingKey }: VerifiedEvent): void {
+function assertInOrder(memory: Memory, { lastOf }: Run, { sequence, orderingKey }: VerifiedEvent): void {
   if (orderingKey === undefined) return;
   const last = lastOf.get(orderingKey);
   if (last !== undefined && sequence < last) {
@@ -132,10 +137,10 @@ function assertInOrder({ lastOf, publisher }: Run, { sequence, orderingKey }: Ve
   }
   lastOf.delete(orderingKey); // the key that was used last is the last to be forgotten
   lastOf.set(orderingKey, sequence);
-  if (last === undefined) publisher.keys--;
-  if (publisher.keys >= 0 || lastOf.size === 1) return;
+  if (last === undefined) memory.keys--;
+  if (memory.keys >= 0 || lastOf.size <= MIN_KEYS) return;
   lastOf.delete(lastOf.keys().next().value!);
-  publisher.keys++;
+  memory.keys++;
 }
 
 function arrivalOf(
@@ -165,11 +170,13 @@ function arrivalOf(
 
 const replayed = (why: string) => new BrokerError("replayed", `Cannot take the event: ${why}`);
 
-const MAX_PUBLISHERS = 16_384;
-const MAX_RUNS = 65_536;
+const MAX_PUBLISHERS = 4_096;
+const MAX_RUNS = 16_384;
 const MIN_RUNS = 4;
-/** Of one identity, beside one for each run: 8 million numbers in 1 MiB. */
-const MAX_PIECES = 4_096;
-/** Of one identity, beside one for each run. */
-const MAX_KEYS = 65_536;
+/** For all runs together, beside the least that each has: 134 million numbers in 16 MiB. */
+const MAX_PIECES = 65_536;
+/** For each run: the last 16,384 numbers and more. */
+const MIN_PIECES = 8;
+const MAX_KEYS = 262_144;
+const MIN_KEYS = 16;
 const MAX_OUT = 8_192;

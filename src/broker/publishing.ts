@@ -59,7 +59,6 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
   };
   const newId = () => `${producer}-${(++line.count).toString(36)}`;
   const data = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
-    const { id } = options;
     const sending = () => send(topic, outgoing, options);
     const { orderingKey } = options;
     return await pending(

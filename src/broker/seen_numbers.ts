@@ -18,17 +18,18 @@ export interface PieceBudget {
  * Notes numbers in pieces of 2,048 bits, which are there only where there is a number: the members of a group see any part of a
  * sequence, and what took a day to come must still be told from what was there before.
  *
- * @param budget How many pieces there may be; beyond it the lowest is forgotten, but for the only one.
+ * @param budget How many pieces there may be; beyond it the lowest is forgotten.
+ * @param least How many it may have whatever the others have. @default {1}
  */
-export function seenNumbers(budget: PieceBudget): SeenNumbers {
+export function seenNumbers(budget: PieceBudget, least = 1): SeenNumbers {
   const pieces = new Map<number, Uint32Array>();
   let lowest = 0;
   const forgetLowest = () => {
-    let least = Infinity;
-    for (const piece of pieces.keys()) least = Math.min(least, piece);
-    pieces.delete(least);
+    let first = Infinity;
+    for (const index of pieces.keys()) first = Math.min(first, index);
+    pieces.delete(first);
     budget.pieces++;
-    lowest = Math.max(lowest, (least + 1) * PIECE);
+    lowest = Math.max(lowest, (first + 1) * PIECE);
   };
   return {
     has(number) {
@@ -43,13 +44,14 @@ export function seenNumbers(budget: PieceBudget): SeenNumbers {
       if (!piece) {
         pieces.set(index, piece = new Uint32Array(PIECE / 32));
         budget.pieces--;
-        if (budget.pieces < 0 && pieces.size > 1) forgetLowest();
+        if (budget.pieces < 0 && pieces.size > least) forgetLowest();
       }
       piece[word(number)]! |= bit(number);
     },
     clear() {
       budget.pieces += pieces.size;
       pieces.clear();
+      lowest = Infinity; // what settles later takes no piece any more
     },
   };
 }

@@ -36,7 +36,7 @@ const someQuestion = fc.record({
 function holds({ call, caller, role, attributes, capability, anyone }: Rule, question: Question): boolean {
   const texts = (value: string | readonly string[]) => [value].flat() as string[];
   const [service, method] = question.call.split("/");
-  const isCalled = texts(call).map((each) => each.split("/")).some(([s, m]) =>
+  const isCalled = texts(call ?? []).map((each) => each.split("/")).some(([s, m]) =>
     s === service && (m === "*" || m === method)
   );
   if (anyone) return isCalled;

@@ -1,10 +1,10 @@
 // A hub behind `protect`, and clients of it over WebSockets in memory that a test can cut.
 import { allow, type Identity, memoryReplay, policy, protect, prove, type Rule } from "../../src/auth/mod.ts";
 import type { Broker } from "../../src/broker/broker.ts";
-import { brokerService, type BrokerServiceOptions } from "../../src/broker/broker_service.ts";
+import { brokerService, type BrokerServiceOptions } from "../../src/broker/hub/broker_service.ts";
 import { checkOutgoing } from "../../src/broker/broker_input.ts";
 import { brokerId, JSON_TYPE, signEvent } from "../../src/broker/event.ts";
-import { hubBroker, type HubBrokerOptions } from "../../src/broker/hub_broker.ts";
+import { hubBroker, type HubBrokerOptions } from "../../src/broker/hub/hub_broker.ts";
 import { memoryBroker } from "../../src/broker/memory/memory_broker.ts";
 import { nobleHash } from "../../src/internal/hash.ts";
 import { anonymous, createServer, type Server, type Transport, webSocketTransport } from "../../src/rpc/mod.ts";

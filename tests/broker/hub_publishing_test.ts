@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allow } from "../../src/auth/mod.ts";
-import { hubBroker } from "../../src/broker/hub_broker.ts";
+import { hubBroker } from "../../src/broker/hub/hub_broker.ts";
 import { RpcError, type Transport } from "../../src/rpc/mod.ts";
 import { mustCome } from "../_patience.ts";
 import { world } from "../auth/_world.ts";
@@ -82,4 +82,19 @@ test("hubBroker() hangs up on a hub that sends more characters than were asked f
   asked = true;
   for (let n = 1; n <= 4; n++) (await all.next()).ack(); // it is fast, and then reads no more
   await mustCome(hungUp, "the second call");
+});
+
+test("hubBroker() waits for a hub that is just starting, and not for one that refuses, or for longer than it may", async () => {
+  const answering = (errors: readonly RpcError[]): Transport => {
+    const left = [...errors];
+    return () => {
+      const error = left.length > 1 || errors.length > 2 ? left.shift() : left[0];
+      return error ? Promise.reject(error) : Promise.resolve({ message: PROPERTIES });
+    };
+  };
+  const away = new RpcError("unavailable", "nobody is there");
+  await using broker = await hubBroker(answering([away, away, away]));
+  assert.ok(broker.properties.groups);
+  await refused(hubBroker(answering([new RpcError("permission_denied", "no")])), "refused");
+  await refused(hubBroker(answering([away]), { openTimeoutMs: 1 }), "unreachable");
 });

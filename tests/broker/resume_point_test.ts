@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { resumePoint } from "../../src/broker/resume_point.ts";
+import { resumePoint } from "../../src/broker/hub/resume_point.ts";
 
 test("resumePoint() goes on where it began while nothing is acknowledged, and not at a later now", () => {
   for (const start of [undefined, "new"] as const) {

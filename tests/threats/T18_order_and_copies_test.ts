@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allow, generateEncryptionKey } from "../../src/auth/mod.ts";
-import { memoryIdempotency, topic as topicOf, topicPattern } from "../../src/broker/mod.ts";
+import { deadLetterTopic, memoryIdempotency, topic as topicOf, topicPattern } from "../../src/broker/mod.ts";
 import * as v from "valibot";
 import { CardCharged, id, OrderPlaced, RULES, within } from "../broker/_pubsub.ts";
 import {
   arrives,
+  attributesAt,
+  forge,
   heldBack,
   joined,
   nextOf,
@@ -62,6 +64,25 @@ test("T18 replays: what is rejected or buried does not come again", async () => 
   liar.inject(liar.events[0]!);
   await arrives(all, orders);
   assert.deepEqual(refusals(billing), ["replayed"]);
+});
+
+test("T18 replays: a copy is no dead letter, and what says that it was tried too often is one", async () => {
+  await using all = await scene();
+  const { liar, billing, place: { world: here, now } } = all;
+  const deadLetter = deadLetterTopic("orders.v1.dead");
+  await using orders = await billing.subscribe(OrderPlaced, { deadLetter, maxAttempts: 3 });
+  await arrives(all, orders);
+  liar.inject(liar.events[0]!);
+  const publisher = await here.join(id("shop"));
+  liar.inject({ topic: ORDERS, event: await forge(publisher, attributesAt(now())), attempt: 4 });
+  liar.inject({ topic: ORDERS, event: `${liar.events[0]!.event} ` });
+  await arrives(all, orders);
+  const letters = () =>
+    liar.events.flatMap(({ topic, event }) => topic === deadLetter.name ? [JSON.parse(partsOf(event)[2]).reason] : []);
+  await until(() => letters().length >= 2);
+  await arrives(all, orders);
+  assert.deepEqual(letters(), ["too_many_attempts", "wrong_digest"]);
+  assert.deepEqual(refusals(billing), ["replayed", "wrong_digest"]);
 });
 
 test("T18 replays: to a subscriber that began anew, beyond the age that it takes", async () => {
@@ -170,6 +191,18 @@ test("T18 reorders: under another ordering key, or none", async () => {
   liar.behaviour = honest;
   await arrives(all, orders);
   assert.deepEqual(refusals(billing), ["wrong_key", "wrong_key"]);
+});
+
+test("T18 reorders: a broker that keeps no order is not asked for keys, and what is signed with one arrives", async () => {
+  await using all = await scene();
+  const { liar, place: { join, world: here, now } } = all;
+  const over = { ...liar, properties: { ...liar.properties, ordering: false } };
+  const billing = await join("billing", { over });
+  await using orders = await billing.subscribe(OrderPlaced);
+  const publisher = await here.join(id("shop"));
+  liar.inject({ topic: ORDERS, event: await forge(publisher, attributesAt(now(), { orderingKey: "a" })) });
+  const message = await nextOf(orders);
+  assert.deepEqual([message.data.id, message.orderingKey], ["forged", "a"]);
 });
 
 test("T18 drops: the next message says how many are missing, and so does the audit", async () => {

@@ -94,7 +94,11 @@ export const attributesAt = (timeMs: number, changes: Partial<EventAttributes> =
 export const forge = (identity: Identity, attributes: EventAttributes, data = '{"id":"forged"}'): Promise<string> =>
   signEvent(identity, attributes, { data, hash });
 
-export const partsOf = (event: string) => event.split("~") as [attributes: string, token: string, data: string];
+/** The attributes, the identity token, and the data, which may hold anything. */
+export function partsOf(event: string): [attributes: string, token: string, data: string] {
+  const [attributes, token, ...data] = event.split("~");
+  return [attributes!, token!, data.join("~")];
+}
 export const joined = (...parts: readonly string[]): string => parts.join("~");
 
 /** A JWS whose header (0) or claims (1) are others; its signature is what it was. */

@@ -59,7 +59,7 @@ function pendingOf(link: NatsLink): Sent {
  * Sends a message, and waits until the server has looked at it.
  *
  * A server says nothing of what it took, and of what it did not allow it tells before it answers the next question. The
- * client passes that on a moment after the answer, so there is a second question: its answer comes in a later turn.
+ * client passes that on a moment after the answer, so a turn of the event loop goes by before nothing having come is good.
  */
 async function send(
   link: NatsLink,
@@ -71,7 +71,7 @@ async function send(
   try {
     link.connection.publish(subject, payload);
     await link.round();
-    if (one.error === undefined) await link.round();
+    if (one.error === undefined) await link.turn();
   } catch (error) {
     throw natsFailure(error);
   } finally {

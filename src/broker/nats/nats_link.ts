@@ -18,8 +18,10 @@ export interface NatsLink {
   check(): void;
   /** Waits until there is a connection, and no longer than so many milliseconds. */
   connected(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Waits until the server has looked at all that was sent, and its errors were told. */
+  /** Waits until the server has looked at all that was sent. */
   round(): Promise<void>;
+  /** Lets a turn of the event loop go by. */
+  turn(): Promise<void>;
   /** Told of what happens; returns what ends the telling. */
   listen(listener: NatsListener): () => void;
   /** Ends it, and tells all listeners; fulfilled when they are done. */
@@ -86,6 +88,7 @@ export function natsLink(connection: NatsBrokerConnectionLike, options: NatsLink
       check();
     },
     round: rounds(connection),
+    turn: turns(),
     listen,
     close: () => end(new BrokerError("closed", "Cannot use the broker: it was closed")),
   };
@@ -145,30 +148,47 @@ async function follow(connection: NatsBrokerConnectionLike, { statuses, state, t
 }
 
 /**
- * Makes what waits for the server to have looked at all that was sent before.
- *
- * Those who ask while one is on its way share the next, so that many who publish at once cost one message more, not one each.
+ * Makes what asks the server a question, and waits for its answer for at most 5 s. Each message that is published asks one, so
+ * they share a timer, which looks twice in that time for who waited since it looked last.
  */
 function rounds(connection: NatsBrokerConnectionLike): () => Promise<void> {
-  let current: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  const start = () => {
-    const flushed = patiently(connection.flush());
-    current = flushed;
-    const clear = () => {
-      if (current === flushed) current = undefined;
-    };
-    flushed.then(clear, clear);
-    return flushed;
+  let waiting = new Set<() => void>();
+  let longer = new Set<() => void>();
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const look = () => {
+    const late = longer;
+    [longer, waiting] = [waiting, new Set()];
+    for (const giveUp of late) giveUp();
   };
-  return () => {
-    if (!current) return start();
-    next ??= current.then(() => {}, () => {}).then(() => {
-      next = undefined;
-      return start();
+  return () =>
+    new Promise((resolve, reject) => {
+      const giveUp = () => (over(), reject(tooSlow()));
+      const over = () => {
+        waiting.delete(giveUp);
+        longer.delete(giveUp);
+        if (waiting.size > 0 || longer.size > 0) return;
+        clearInterval(timer);
+        timer = undefined;
+      };
+      waiting.add(giveUp);
+      timer ??= setInterval(look, PATIENCE_MS / 2);
+      connection.flush().then(
+        () => (over(), resolve()),
+        (error) => (over(), reject(natsFailure(error))),
+      );
     });
-    return next;
-  };
+}
+
+/** Makes what lets a turn of the event loop go by; all who wait in one turn share a timer. */
+function turns(): () => Promise<void> {
+  let pending: Promise<void> | undefined;
+  return () =>
+    pending ??= new Promise((resolve) =>
+      setTimeout(() => {
+        pending = undefined;
+        resolve();
+      }, 0)
+    );
 }
 
 /**

@@ -1,7 +1,7 @@
-import { pulled } from "../internal/pulled.ts";
-import type { BrokerSubscribeOptions, Delivery, StartPosition } from "./broker.ts";
+import { pulled } from "../../internal/pulled.ts";
+import type { BrokerSubscribeOptions, Delivery, StartPosition } from "../broker.ts";
 import { type HubMessage, type HubStart, MAX_SETTLED, type SubscriberMessage } from "./broker_contract.ts";
-import { checkDelay } from "./broker_input.ts";
+import { checkDelay } from "../broker_input.ts";
 
 /** A delivery as it came. */
 export type Letter = NonNullable<HubMessage["delivery"]>;

@@ -1,8 +1,8 @@
-import { AuthError, type Policy, type Trust } from "../auth/mod.ts";
-import { toBase64Url } from "../internal/base64.ts";
-import { type HashProvider, nobleHash } from "../internal/hash.ts";
-import { type Audit, type Caller, type Context, implement, type Implementation, RpcError } from "../rpc/mod.ts";
-import type { Broker, BrokerSubscribeOptions } from "./broker.ts";
+import { AuthError, type Policy, type Trust } from "../../auth/mod.ts";
+import { toBase64Url } from "../../internal/base64.ts";
+import { type HashProvider, nobleHash } from "../../internal/hash.ts";
+import { type Audit, type Caller, type Context, implement, type Implementation, RpcError } from "../../rpc/mod.ts";
+import type { Broker, BrokerSubscribeOptions } from "../broker.ts";
 import {
   BrokerService,
   type HubMessage,
@@ -10,8 +10,8 @@ import {
   type PublishedEvent,
   type SubscriberMessage,
 } from "./broker_contract.ts";
-import { BrokerError } from "./broker_error.ts";
-import { brokerId, verifyEvent } from "./event.ts";
+import { BrokerError } from "../broker_error.ts";
+import { brokerId, verifyEvent } from "../event.ts";
 import {
   MALFORMED,
   NOT_ITS_OWN,
@@ -27,7 +27,7 @@ import {
   TOO_OLD,
 } from "./hub_refusal.ts";
 import { servedSubscription } from "./served_subscription.ts";
-import { mayPublish, mayReceive, maySubscribe } from "./topic_rules.ts";
+import { mayPublish, mayReceive, maySubscribe } from "../topic_rules.ts";
 
 /** How a broker is served. */
 export interface BrokerServiceOptions {

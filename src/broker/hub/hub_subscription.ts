@@ -1,11 +1,11 @@
-import { coversTopic } from "../internal/topic_name.ts";
-import { pause } from "../internal/pause.ts";
-import { pulled } from "../internal/pulled.ts";
-import { type Client, RpcError } from "../rpc/mod.ts";
-import type { BrokerSubscribeOptions, Delivery, Subscription } from "./broker.ts";
+import { coversTopic } from "../../internal/topic_name.ts";
+import { pause } from "../../internal/pause.ts";
+import { pulled } from "../../internal/pulled.ts";
+import { type Client, RpcError } from "../../rpc/mod.ts";
+import type { BrokerSubscribeOptions, Delivery, Subscription } from "../broker.ts";
 import { type BrokerMethods, type HubMessage, MAX_ROOM } from "./broker_contract.ts";
-import { BrokerError } from "./broker_error.ts";
-import type { SubscribeTerms } from "./broker_input.ts";
+import { BrokerError } from "../broker_error.ts";
+import type { SubscribeTerms } from "../broker_input.ts";
 import { hubError } from "./hub_error.ts";
 import { deliveryOf, type HubLine, hubLine, type Letter } from "./hub_line.ts";
 import { type ReaderPace, readerPace } from "./reader_pace.ts";

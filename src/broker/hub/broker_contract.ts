@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { isTopicName, isTopicPattern } from "../internal/topic_name.ts";
+import { isTopicName, isTopicPattern } from "../../internal/topic_name.ts";
 import {
   type MethodDeclaration,
   rpc,
@@ -9,10 +9,10 @@ import {
   service,
   type Stream,
   stream,
-} from "../rpc/mod.ts";
-import { isEventId, isOrderingKey } from "./broker_input.ts";
-import type { BrokerReason } from "./broker_error.ts";
-import { MAX_EVENT } from "./event.ts";
+} from "../../rpc/mod.ts";
+import { isEventId, isOrderingKey } from "../broker_input.ts";
+import type { BrokerReason } from "../broker_error.ts";
+import { MAX_EVENT } from "../event.ts";
 
 /** An event on its way to a hub. */
 export interface PublishedEvent {

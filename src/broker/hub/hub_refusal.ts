@@ -1,6 +1,6 @@
-import { RpcError } from "../rpc/mod.ts";
+import { RpcError } from "../../rpc/mod.ts";
 import { CODE_OF_REASON } from "./broker_contract.ts";
-import { BrokerError } from "./broker_error.ts";
+import { BrokerError } from "../broker_error.ts";
 
 /** What somebody is told, and what the audit is. */
 export interface Refusal {

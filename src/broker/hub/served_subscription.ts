@@ -1,7 +1,7 @@
-import { letGo } from "../internal/let_go.ts";
-import { pulled } from "../internal/pulled.ts";
-import { RpcError } from "../rpc/mod.ts";
-import type { Delivery, Subscription } from "./broker.ts";
+import { letGo } from "../../internal/let_go.ts";
+import { pulled } from "../../internal/pulled.ts";
+import { RpcError } from "../../rpc/mod.ts";
+import type { Delivery, Subscription } from "../broker.ts";
 import { type HubMessage, MAX_ROOM, type SubscriberMessage } from "./broker_contract.ts";
 
 /** What a hub gives to one subscriber, and where from. */

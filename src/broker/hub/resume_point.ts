@@ -1,4 +1,4 @@
-import type { StartPosition } from "./broker.ts";
+import type { StartPosition } from "../broker.ts";
 
 /** Where a subscription goes on after its connection was lost. */
 export interface ResumePoint {

@@ -1,9 +1,10 @@
-import { type Random, secureRandom } from "../internal/random.ts";
-import { createClient, type Transport } from "../rpc/mod.ts";
-import type { Broker, BrokerProperties } from "./broker.ts";
+import { pause } from "../../internal/pause.ts";
+import { type Random, secureRandom } from "../../internal/random.ts";
+import { createClient, RpcError, type Transport } from "../../rpc/mod.ts";
+import type { Broker, BrokerProperties } from "../broker.ts";
 import { BrokerService } from "./broker_contract.ts";
-import { BrokerError } from "./broker_error.ts";
-import { checkOutgoing, checkSubscribe } from "./broker_input.ts";
+import { BrokerError } from "../broker_error.ts";
+import { checkOutgoing, checkSubscribe } from "../broker_input.ts";
 import { hubError } from "./hub_error.ts";
 import { hubPublishing } from "./hub_publishing.ts";
 import { type HubSubscription, hubSubscription } from "./hub_subscription.ts";
@@ -97,11 +98,19 @@ export async function hubBroker(transport: Transport, options: HubBrokerOptions 
   };
 
   async function askForProperties(): Promise<BrokerProperties> {
-    try {
-      const own = await client.properties({}, { timeoutMs: openTimeoutMs });
-      return Object.freeze({ encrypted: true, accessControlled: true, ...own });
-    } catch (error) {
-      throw hubError(error);
+    const deadlineAt = performance.now() + openTimeoutMs;
+    for (let failures = 0;; failures++) {
+      try {
+        const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
+        const own = await client.properties({}, { timeoutMs });
+        return Object.freeze({ encrypted: true, accessControlled: true, ...own });
+      } catch (error) {
+        // A hub that is just starting is waited for.
+        const waitMs = backoffMs(failures);
+        const isAway = error instanceof RpcError && error.code === "unavailable";
+        if (!isAway || performance.now() + waitMs >= deadlineAt) throw hubError(error);
+        await pause(waitMs);
+      }
     }
   }
 }

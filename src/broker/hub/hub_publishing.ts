@@ -1,8 +1,8 @@
-import { pause } from "../internal/pause.ts";
-import { type Client, RpcError } from "../rpc/mod.ts";
-import type { OutgoingEvent } from "./broker.ts";
+import { pause } from "../../internal/pause.ts";
+import { type Client, RpcError } from "../../rpc/mod.ts";
+import type { OutgoingEvent } from "../broker.ts";
 import type { BrokerMethods } from "./broker_contract.ts";
-import { BrokerError } from "./broker_error.ts";
+import { BrokerError } from "../broker_error.ts";
 import { hubError } from "./hub_error.ts";
 
 /** What publishing needs. */

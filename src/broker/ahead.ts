@@ -6,8 +6,8 @@ export interface AheadOptions<Item, Result> {
   readonly begin: (item: Item) => Promise<Result>;
   /** Takes an item that was begun, or came, and that nobody will ask for. */
   readonly giveBack: (item: Item) => void;
-  /** How many are begun at most. */
-  readonly most: number;
+  /** How many may be begun now, at least 1. */
+  readonly most: () => number;
 }
 
 /** Results in the order of their items, each begun before it is asked for; asked for by one at a time. */
@@ -32,7 +32,7 @@ export function ahead<Item, Result>(source: AsyncIterator<Item>, options: AheadO
   const fill = async () => {
     try {
       while (!state.stopped) {
-        if (begun.length >= most) {
+        if (begun.length >= most()) {
           await new Promise<void>((resolve) => wakeWriter = resolve);
           continue;
         }

@@ -22,17 +22,27 @@ export interface SubscribeTerms {
  * @param isKnown Whether a text was found to be a name before, for who is asked often.
  * @throws {TypeError} It is malformed.
  */
-export function checkOutgoing(
-  { topic, id, orderingKey }: OutgoingEvent<unknown>,
+export function checkOutgoing(event: OutgoingEvent<unknown>, isKnown?: (topic: string) => boolean): void {
+  checkRouting(event, isKnown);
+  checkEventId(event.id);
+}
+
+/** The same for what has no id. */
+export function checkRouting(
+  { topic, orderingKey }: Pick<OutgoingEvent<unknown>, "topic" | "orderingKey">,
   isKnown: (topic: string) => boolean = isTopicName,
 ): void {
   if (!isKnown(topic) && !isTopicName(topic)) {
     throw new TypeError(`Cannot publish: ${quote(topic)} is not the name of a topic`);
   }
-  if (!isEventId(id)) throw new TypeError(`Cannot publish: "id" is 1 to ${MAX_TEXT} printable ASCII characters`);
   if (orderingKey !== undefined && !isOrderingKey(orderingKey)) {
     throw new TypeError(`Cannot publish: "orderingKey" is 1 to ${MAX_TEXT} characters, none of them a control`);
   }
+}
+
+/** Refuses what is no id. */
+export function checkEventId(id: unknown): void {
+  if (!isEventId(id)) throw new TypeError(`Cannot publish: "id" is 1 to ${MAX_TEXT} printable ASCII characters`);
 }
 
 /**

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import type { Schema } from "../rpc/mod.ts";
-import type { Letter } from "./subscribing.ts";
+import { attemptOf, type Letter } from "./subscribing.ts";
 import { MAX_DATA, type Topic, topic } from "./topic.ts";
 
 /** A message that could not be dealt with. */
@@ -39,7 +39,7 @@ export function deadLetterTopic(name: string): DeadLetterTopic {
 
 /** The letter of a message that cannot be dealt with; an event that would not fit is left out. */
 export function letterOf({ delivery, reason, detail }: Letter): DeadLetter {
-  const { topic, attempt, event } = delivery;
+  const { topic, event } = delivery;
   // The limit of a topic is one of bytes, and JSON in JSON is longer than it was.
   const fits = typeof event === "string" && event.length <= MAX_EVENT && event.isWellFormed() &&
     new TextEncoder().encode(JSON.stringify(event)).length <= MAX_EVENT;
@@ -47,7 +47,7 @@ export function letterOf({ delivery, reason, detail }: Letter): DeadLetter {
     topic,
     reason,
     detail: [...`${detail}`.slice(0, MAX_DETAIL).toWellFormed()].slice(0, MAX_DETAIL / 2).join(""),
-    attempts: attempt,
+    attempts: attemptOf(delivery),
     event: fits ? event : "",
   };
 }

@@ -1,8 +1,17 @@
+import type { Taker } from "../internal/sequence.ts";
 import { type CheckedMessage, checkMessage, type InputOf, type OutputOf, type Schema } from "../rpc/mod.ts";
-import type { Broker, Delivery, Subscription } from "./broker.ts";
+import type { Subscription } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
-import { memoryBroker, type MemoryBrokerOptions } from "./memory/memory_broker.ts";
+import { checkEventId, checkRouting } from "./broker_input.ts";
+import type { Engine } from "./memory/engine.ts";
+import { dispose, keepingOf, KEPT, subscribe, take } from "./memory/keeping.ts";
+import { checkLimits } from "./memory/limits.ts";
+import { subscriptionOf } from "./memory/member.ts";
+import type { MemoryBrokerOptions } from "./memory/memory_broker.ts";
+import type { Item } from "./memory/place.ts";
 import type { Message, Published, PublishOptions, SubscribeOptions } from "./message.ts";
+import { plainCopy } from "./plain_copy.ts";
+import { type PlainEvent, PlainMessage, PlainPublished } from "./plain_message.ts";
 import type { Topic, TopicPattern } from "./topic.ts";
 
 /** How messages go from one part of a process to another. */
@@ -58,96 +67,81 @@ export interface PlainPubSub extends AsyncDisposable {
  * }
  * ```
  *
- * @param options What the broker keeps.
+ * @param options What the broker keeps; 10,000 messages if `maxMessages` is absent.
  * @returns What publishes and subscribes.
  */
 export function plainPubSub(options: Omit<MemoryBrokerOptions, "store"> = {}): PlainPubSub {
   const { now = Date.now } = options;
-  const broker: Broker<PlainEvent> = memoryBroker<PlainEvent>(options);
+  const limits = checkLimits({ ...options, maxMessages: options.maxMessages ?? MAX_MESSAGES });
+  const keeping = keepingOf<PlainEvent>(limits, { ...options, now });
   let count = 0;
+  const send = (topic: string, value: unknown, options: PublishOptions): Promise<Published> => {
+    const { orderingKey, signal } = options;
+    checkRouting({ topic, orderingKey }, keeping.isKnown);
+    if (options.id !== undefined) checkEventId(options.id);
+    const nowMs = now();
+    const id = options.id ?? `${++count}`;
+    const event = { topic, id: options.id, event: { id, timeMs: nowMs, value }, orderingKey };
+    const kept = take(keeping, event, { signal, nowMs });
+    const published = new PlainPublished(id, nowMs);
+    return kept === KEPT ? Promise.resolve(published) : kept.then(() => published);
+  };
   return {
-    publish(topic, message, options = {}) {
-      const id = options.id ?? `${++count}`;
-      const send = ({ value, problem }: CheckedMessage): Promise<Published> => {
-        if (problem !== undefined) return Promise.reject(malformed(topic.name, problem));
-        const event = { id, timeMs: now(), value };
-        const outgoing = { topic: topic.name, id, event, orderingKey: options.orderingKey };
-        return broker.publish(outgoing, options).then(() => ({ id, time: new Date(event.timeMs) }));
-      };
-      const checked = checkMessage(topic.validate, message);
-      return checked instanceof Promise ? checked.then(send) : send(checked);
+    publish(topic, message, options = NO_OPTIONS) {
+      const { name } = topic;
+      try {
+        const checked = checkMessage(topic.validate, message);
+        if (checked instanceof Promise) return checked.then((each) => send(name, valueOf(each, name), options));
+        return send(name, valueOf(checked, name), options);
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
     async subscribe<MessageSchema extends Schema>(
       topic: TopicPattern<MessageSchema>,
       options?: PlainSubscribeOptions,
     ) {
-      const inner = await broker.subscribe(topic.pattern, options);
-      const messages: Subscription<Message<OutputOf<MessageSchema>, undefined>> = {
-        get dropped() {
-          return inner.dropped;
-        },
-        [Symbol.asyncIterator]: () => messagesOf(topic, inner[Symbol.asyncIterator]()),
-        drain: () => inner.drain(),
-        [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
-      };
-      return messages;
+      const { engine } = keeping;
+      const member = await subscribe(keeping, topic.pattern, options);
+      return subscriptionOf<PlainEvent, Message<OutputOf<MessageSchema>, undefined>>(
+        engine,
+        member,
+        giver(topic, engine),
+      );
     },
-    [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => dispose(keeping),
   };
 }
 
-/** What a message is between the parts of a process. */
-interface PlainEvent {
-  readonly id: string;
-  readonly timeMs: number;
-  readonly value: unknown;
+/** What the schema made of a message. */
+function valueOf({ value, problem }: CheckedMessage, topic: string): unknown {
+  if (problem === undefined) return value;
+  throw new BrokerError("malformed_message", `Cannot publish to "${topic}": ${problem}`);
 }
 
-const malformed = (name: string, problem: string) =>
-  new BrokerError("malformed_message", `Cannot publish to "${name}": ${problem}`);
-
-/** One promise more for each message than the broker makes. */
-function messagesOf<Data>(
-  contract: TopicPattern,
-  source: AsyncIterator<Delivery<PlainEvent>>,
-): AsyncIterableIterator<Message<Data, undefined>> {
-  const next = async (): Promise<IteratorResult<Message<Data, undefined>, undefined>> => {
-    const { done, value: delivery } = await source.next();
-    if (done) return { done, value: undefined };
-    // Checked once more, because a schema makes a new value: what one subscriber changes, no other sees.
-    const checked = checkMessage(contract.validate, delivery.event.value);
-    const { value, problem } = checked instanceof Promise ? await checked : checked;
-    if (problem !== undefined) throw malformed(delivery.topic, problem);
-    return { done: false, value: messageOf(delivery, value as Data) };
-  };
-  return {
-    next,
-    async return() {
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
+/**
+ * Gives one subscriber a message of its own: what it changes, no other sees, nor it itself when the message comes again.
+ *
+ * @param contract What it subscribed to.
+ * @param engine What settles the message.
+ * @returns Gives.
+ */
+function giver<Data>(contract: TopicPattern, engine: Engine<PlainEvent>) {
+  return (item: Item<PlainEvent>, reader: Taker<Message<Data, undefined>>): void => {
+    const { topic, event: { value } } = item.message;
+    const copy = plainCopy(value);
+    if (copy !== undefined) return reader.give(new PlainMessage(engine, item, copy as Data));
+    const give = (each: CheckedMessage) => reader.give(new PlainMessage(engine, item, valueOf(each, topic) as Data));
+    try {
+      // What a schema gives is new as well.
+      const checked = checkMessage(contract.validate, value);
+      if (checked instanceof Promise) checked.then(give).catch(reader.fail);
+      else give(checked);
+    } catch (error) {
+      reader.fail(error);
+    }
   };
 }
 
-function messageOf<Data>(delivery: Delivery<PlainEvent>, data: Data): Message<Data, undefined> {
-  const { topic, attempt, orderingKey, position, event: { id, timeMs } } = delivery;
-  return {
-    data,
-    id,
-    topic,
-    publisher: undefined,
-    time: new Date(timeMs),
-    attempt,
-    sequence: 0,
-    orderingKey,
-    position,
-    missing: 0,
-    late: false,
-    ack: () => delivery.ack(),
-    nack: (options) => delivery.nack(options),
-    reject: () => delivery.ack(),
-  };
-}
+const NO_OPTIONS: PublishOptions = /* @__PURE__ */ Object.freeze({});
+const MAX_MESSAGES = 10_000;

@@ -1,6 +1,7 @@
 import { decidesFor } from "../auth/mod.ts";
 import { toBase64Url } from "../internal/base64.ts";
 import { CodecError } from "../codec/mod.ts";
+import { untilAborted } from "../internal/until_aborted.ts";
 import { checkMessage } from "../rpc/mod.ts";
 import { BrokerError } from "./broker_error.ts";
 import { brokerId, EVENT_ID, JOSE_TYPE, JSON_TYPE, signEvent } from "./event.ts";
@@ -15,7 +16,7 @@ export interface Publishing {
   /** Publishes a message of a contract. */
   message(topic: Topic, message: unknown, options?: PublishOptions): Promise<Published>;
   /** Publishes data that are checked already. */
-  data(topic: string, data: OutgoingData): Promise<Published>;
+  data(topic: string, data: OutgoingData, options?: Pick<PublishOptions, "signal">): Promise<Published>;
   /** Waits until all that was to be published is, or failed. */
   settled(): Promise<void>;
 }
@@ -41,7 +42,7 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
     sequences: new Map(),
     count: 0,
     pending: new Set(),
-    handedOver: Promise.resolve(),
+    handedOver: new Map(),
     lastOfKey: new Map(),
   };
   const send = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
@@ -54,7 +55,11 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
       return await signEvent(gate.identity, attributes, { data: await outgoing.text(id), hash: gate.hash });
     };
     const named = brokerId({ publisher: gate.identity.id, topic, id }, gate.hash);
-    await inTurn(line, make, (event) => gate.broker.publish({ topic, id: named, event, orderingKey }, options));
+    const hand = async (event: string) => {
+      options.signal?.throwIfAborted(); // nobody waits for it any more
+      await gate.broker.publish({ topic, id: named, event, orderingKey }, { signal: options.signal });
+    };
+    await untilAborted(inTurn(line, topic, { make, hand }), options.signal, (reason) => reason);
     return { id, time: new Date(timeMs) };
   };
   const newId = () => `${producer}-${(++line.count).toString(36)}`;
@@ -67,7 +72,7 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
     );
   };
   return {
-    data: (topic, outgoing) => data(topic, outgoing, { id: newId() }),
+    data: (topic, outgoing, options) => data(topic, outgoing, { ...options, id: newId() }),
     async message(topic, message, options = {}) {
       const id = options.id ?? newId();
       const noted = { topic: topic.name, id, publisher: gate.identity.id };
@@ -75,7 +80,10 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
         if (error instanceof BrokerError) note(gate, "message.refuse", noted, error.reason);
         throw error;
       });
-      if (line.pending.size >= MAX_PENDING) throw tooMany();
+      if (line.pending.size >= MAX_PENDING) {
+        note(gate, "message.refuse", noted, "full");
+        throw new BrokerError("full", "Cannot publish: too many messages wait for the broker");
+      }
       const encrypted = (id: string) => encrypt!(topic.name, id, text);
       const outgoing = topic.encrypted
         ? { contentType: JOSE_TYPE, text: encrypted }
@@ -99,13 +107,11 @@ interface Line {
   readonly sequences: Map<string, number>;
   count: number;
   readonly pending: Set<Promise<unknown>>;
-  /** When all that came before was given to the broker, which may not have answered yet. */
-  handedOver: Promise<unknown>;
+  /** When all that came before was given to the broker, which may not have answered yet; of each topic where something is. */
+  readonly handedOver: Map<string, Promise<unknown>>;
   /** The last message of each ordering key. */
   readonly lastOfKey: Map<string, Promise<unknown>>;
 }
-
-const tooMany = () => new BrokerError("full", "Cannot publish: too many messages wait for the broker");
 
 async function pending<Value>(line: Line, done: Promise<Value>): Promise<Value> {
   line.pending.add(done);
@@ -128,17 +134,25 @@ async function afterKey<Value>({ lastOfKey }: Line, key: string, begin: () => Pr
   }
 }
 
-/** Signs side by side, and hands over one after the other. */
-async function inTurn(line: Line, make: () => Promise<string>, hand: (event: string) => Promise<void>): Promise<void> {
-  const before = line.handedOver;
+/** Signs side by side, and hands over one after the other of a topic. */
+async function inTurn({ handedOver }: Line, topic: string, { make, hand }: Turn): Promise<void> {
+  const before = handedOver.get(topic);
   const making = make();
   const handed = (async () => {
     const [made] = await Promise.allSettled([making, before]);
     if (made.status === "rejected") throw made.reason;
     return { answer: hand(made.value) };
   })();
-  line.handedOver = handed.catch(() => {});
+  const isOver = handed.then(() => {}, () => {}).then(() => {
+    if (handedOver.get(topic) === isOver) handedOver.delete(topic);
+  });
+  handedOver.set(topic, isOver);
   await (await handed).answer;
+}
+
+interface Turn {
+  readonly make: () => Promise<string>;
+  readonly hand: (event: string) => Promise<void>;
 }
 
 /** What leaves is what the contract says, and what its rules let this publisher say. */

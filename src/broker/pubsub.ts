@@ -1,5 +1,7 @@
 import type { Identity, Policy, Trust } from "../auth/mod.ts";
 import { nobleHash } from "../internal/hash.ts";
+import { coversTopic } from "../internal/topic_name.ts";
+import { within } from "../internal/within.ts";
 import type { Audit, InputOf, OutputOf, Schema } from "../rpc/mod.ts";
 import type { Broker, BrokerProperties, BrokerSubscribeOptions, Subscription } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
@@ -132,24 +134,19 @@ export function createPubSub(broker: Broker, options: PubSubOptions): PubSub {
       options: SubscribeOptions = {},
     ) {
       assertOpen();
-      const subscription = await subscribed({ gate, keys, publisher }, topic, options);
-      const own: typeof subscription = {
-        ...subscription,
-        get dropped() {
-          return subscription.dropped;
-        },
-        async [Symbol.asyncDispose]() {
-          open.delete(own);
-          await subscription[Symbol.asyncDispose]();
-        },
-      };
-      open.add(own);
-      return own as Subscription<Message<OutputOf<MessageSchema>>>;
+      let subscription: Subscription<Message> | undefined;
+      const ended = () => void (subscription && open.delete(subscription));
+      subscription = await subscribed({ gate, keys, publisher, ended }, topic, options);
+      if (isClosed) await subscription[Symbol.asyncDispose]();
+      assertOpen();
+      open.add(subscription);
+      return subscription as Subscription<Message<OutputOf<MessageSchema>>>;
     },
     async [Symbol.asyncDispose]() {
       isClosed = true;
       await Promise.all([...open].map((each) => each[Symbol.asyncDispose]()));
-      await publisher.settled();
+      // What waits for a broker that does not answer is given up, and what waits for a key fails when there are no more.
+      await within(publisher.settled(), () => DRAIN_MS, () => undefined).catch(() => {});
       await keys[Symbol.asyncDispose]();
     },
   };
@@ -159,10 +156,12 @@ interface Parts {
   readonly gate: Gate;
   readonly keys: Encryption;
   readonly publisher: Publishing;
+  /** Told when the subscription ends. */
+  readonly ended: () => void;
 }
 
 async function subscribed(
-  { gate, keys, publisher }: Parts,
+  { gate, keys, publisher, ended }: Parts,
   contract: TopicPattern,
   options: SubscribeOptions,
 ): Promise<Subscription<Message>> {
@@ -177,19 +176,15 @@ async function subscribed(
     options: brokerOptions(options),
     receive: (delivery) => receive(reception, delivery),
     maxAttempts,
-    bury: deadLetter && (async (letter) => await publisher.message(deadLetter, letterOf(letter))),
+    bury: deadLetter && (async (letter, signal) => await publisher.message(deadLetter, letterOf(letter), { signal })),
     idempotency,
-  });
-  stack.use(messages);
-  const all = stack.move();
-  return {
-    get dropped() {
-      return messages.dropped;
+    async ended() {
+      ended();
+      await reader?.[Symbol.asyncDispose]();
     },
-    [Symbol.asyncIterator]: () => messages[Symbol.asyncIterator](),
-    drain: () => messages.drain(),
-    [Symbol.asyncDispose]: () => all.disposeAsync(),
-  };
+  });
+  stack.move(); // from now on the reader ends with the subscription
+  return messages;
 }
 
 /** What a broker cannot keep is not asked of it, and what nobody allows is not begun. */
@@ -205,6 +200,9 @@ function assertAsked(gate: Gate, { pattern }: TopicPattern, options: SubscribeOp
   }
   if (maxAttempts !== undefined && !deadLetter) {
     throw new TypeError(`Cannot subscribe: "maxAttempts" needs "deadLetter", or messages would be lost`);
+  }
+  if (deadLetter && coversTopic(pattern, deadLetter.name)) {
+    throw new TypeError("Cannot subscribe: its own dead letters would come to it, for ever");
   }
   assertKept(properties, options);
   const denied = !maySubscribe(gate.policy, gate.identity, pattern)
@@ -234,4 +232,6 @@ function brokerOptions({ group, start, maxInFlight, ackWaitMs, slow }: Subscribe
 }
 
 const WEEK_MS = 604_800_000;
+/** How long an end waits for messages that are on their way, in milliseconds. */
+const DRAIN_MS = 10_000;
 const MAX_AGE_MS = 366 * 86_400_000;

@@ -14,13 +14,16 @@ import type { VerifiedEvent } from "./verified_event.ts";
 export interface SignedEvents {
   /** Who publishes. */
   readonly id: string;
+  /** Another number whenever something may have been revoked: until then, who may read goes on to. */
+  readonly revision: number;
   /**
    * Signs and publishes.
    *
    * @param topic The topic's name.
    * @param data Canonical JSON.
+   * @param options What ends the waiting for the broker.
    */
-  publish(topic: string, data: string): Promise<void>;
+  publish(topic: string, data: string, options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
    * Subscribes to verified events whose publishers may publish them; what is not verified is left out and audited.
    *
@@ -41,8 +44,11 @@ export interface SignedEvents {
 export function signedEvents(gate: Gate, publisher: Pick<Publishing, "data">): SignedEvents {
   return {
     id: gate.identity.id,
-    async publish(topic, data) {
-      await publisher.data(topic, { contentType: JSON_TYPE, text: () => data });
+    get revision() {
+      return gate.trust.revision;
+    },
+    async publish(topic, data, options) {
+      await publisher.data(topic, { contentType: JSON_TYPE, text: () => data }, options);
     },
     async subscribe(pattern, options = {}) {
       const receive = async (delivery: Received["delivery"]): Promise<Received> => {
@@ -59,7 +65,7 @@ export function signedEvents(gate: Gate, publisher: Pick<Publishing, "data">): S
           return { delivery, event, data: undefined, error };
         }
       };
-      const setup = { gate, pattern, options, receive, maxAttempts: Infinity, bury: undefined, idempotency: undefined };
+      const setup = { gate, pattern, options, receive, ...ALONE };
       const messages = await subscribing(setup);
       const events = async function* () {
         for await (const { data, ack } of messages) {
@@ -90,3 +96,4 @@ export function signedEvents(gate: Gate, publisher: Pick<Publishing, "data">): S
 }
 
 const MAX_AGE_MS = 604_800_000;
+const ALONE = { maxAttempts: Infinity, bury: undefined, idempotency: undefined, ended() {} };

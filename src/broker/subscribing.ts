@@ -1,10 +1,14 @@
-import { BrokerError } from "./broker_error.ts";
+import { isTopicName } from "../internal/topic_name.ts";
+import { untilAborted } from "../internal/until_aborted.ts";
+import { within } from "../internal/within.ts";
 import { type Ahead, ahead } from "./ahead.ts";
 import type { BrokerSubscribeOptions, Delivery, Subscription } from "./broker.ts";
+import { BrokerError } from "./broker_error.ts";
 import { type Gate, note, reasonOf } from "./gate.ts";
 import type { IdempotencyStore } from "./idempotency.ts";
 import type { Message } from "./message.ts";
 import { type Arrival, type ProducerLog, producerLog } from "./producer_log.ts";
+import { type ReaderPace, readerPace } from "./reader_pace.ts";
 import type { Received } from "./reception.ts";
 import type { VerifiedEvent } from "./verified_event.ts";
 
@@ -17,8 +21,10 @@ export interface Subscribing {
   /** How often a message is tried. */
   readonly maxAttempts: number;
   /** Publishes a dead letter; undefined where there are none. */
-  readonly bury: ((letter: Letter) => Promise<unknown>) | undefined;
+  readonly bury: ((letter: Letter, signal: AbortSignal) => Promise<unknown>) | undefined;
   readonly idempotency: IdempotencyStore | undefined;
+  /** Told once, when it ends in whichever way. */
+  readonly ended: () => void | Promise<void>;
 }
 
 /** What cannot be dealt with. */
@@ -31,25 +37,32 @@ export interface Letter {
 /** Subscribes, and gives what is verified, once, in its order, as messages. */
 export async function subscribing(setup: Subscribing): Promise<Subscription<Message>> {
   const inner = await setup.gate.broker.subscribe(setup.pattern, setup.options);
-  const source = inner[Symbol.asyncIterator]();
+  const { group, maxInFlight = 64, ackWaitMs = 30_000 } = setup.options;
   const desk: Desk = {
     ...setup,
-    log: producerLog(setup.options.group === undefined ? "all" : "some"),
+    ackWaitMs,
+    log: producerLog(group === undefined ? "all" : "some"),
+    pace: readerPace({ ackWaitMs, maxInFlight }),
     pending: new Set(),
+    ending: new AbortController(),
   };
-  const line = ahead(source, {
-    begin: desk.receive,
+  const line = ahead(inner[Symbol.asyncIterator](), {
+    begin: async (delivery) => ({ cameAt: performance.now(), received: await desk.receive(delivery) }),
     giveBack: (delivery) => delivery.nack(),
-    most: AHEAD,
+    most: () => 1 + Math.min(desk.pace.ahead, MAX_AHEAD),
   });
   const settled = async () => {
-    while (desk.pending.size > 0) await Promise.allSettled([...desk.pending]);
+    while (desk.pending.size > 0) await Promise.all([...desk.pending]);
   };
-  const end = async () => {
-    line.stop();
-    await settled();
-    await inner[Symbol.asyncDispose]();
-  };
+  let over: Promise<void> | undefined;
+  const end = () =>
+    over ??= (async () => {
+      desk.ending.abort();
+      line.stop();
+      await settled();
+      await inner[Symbol.asyncDispose]();
+      await setup.ended();
+    })();
   const messages = messagesOf(desk, line, end);
   return {
     get dropped() {
@@ -67,16 +80,30 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
 }
 
 interface Desk extends Subscribing {
+  readonly ackWaitMs: number;
   readonly log: ProducerLog;
-  /** What is being written somewhere before its message is settled. */
+  /** How fast messages are asked for, and so how many are verified before. */
+  readonly pace: ReaderPace;
+  /** What is being written somewhere before its message is settled; none of it rejects. */
   readonly pending: Set<Promise<unknown>>;
+  /** Aborts when the subscription ends. */
+  readonly ending: AbortController;
 }
 
-async function* messagesOf(desk: Desk, line: Ahead<Received>, end: () => Promise<void>): AsyncGenerator<Message> {
+/** What came, and when. */
+interface Arrived {
+  readonly cameAt: number;
+  readonly received: Received;
+}
+
+async function* messagesOf(desk: Desk, line: Ahead<Arrived>, end: () => Promise<void>): AsyncGenerator<Message> {
   try {
     for (let next = await line.next(); next; next = await line.next()) {
       const message = await taken(desk, next);
-      if (message) yield message;
+      if (!message) continue;
+      desk.pace.handed(performance.now());
+      yield message;
+      desk.pace.ready(performance.now());
     }
   } finally {
     await end();
@@ -84,8 +111,11 @@ async function* messagesOf(desk: Desk, line: Ahead<Received>, end: () => Promise
 }
 
 /** The message, if it is one that a handler should see. */
-async function taken(desk: Desk, received: Received): Promise<Message | undefined> {
+async function taken(desk: Desk, { received, cameAt }: Arrived): Promise<Message | undefined> {
   const { delivery, event, error } = received;
+  const { redelivers } = desk.gate.broker.properties;
+  // Somebody else has it by now.
+  if (redelivers && performance.now() - cameAt >= desk.ackWaitMs) return void delivery.nack();
   if (!event && error === undefined) return void delivery.ack(); // it is for others
   if (!event || error !== undefined) return refuse(desk, received, error);
   let arrival: Arrival | undefined;
@@ -96,9 +126,9 @@ async function taken(desk: Desk, received: Received): Promise<Message | undefine
   }
   if (!arrival) return undefined;
   const work: Work = { desk, event, arrival, delivery };
-  if (delivery.attempt > desk.maxAttempts) return void putAway(work, "too_many_attempts", "");
+  if (attemptOf(delivery) > desk.maxAttempts) return void putAway(work, "too_many_attempts", "");
   try {
-    if (await desk.idempotency?.has(keyOf(event))) {
+    if (await isKnown(work)) {
       note(desk.gate, "message.repeat", notedOf(event));
       settle(work);
       return undefined;
@@ -112,6 +142,17 @@ async function taken(desk: Desk, received: Received): Promise<Message | undefine
   return messageOf(work, received.data);
 }
 
+async function isKnown({ desk, event }: Work): Promise<boolean> {
+  if (!desk.idempotency) return false;
+  return await inTime(desk, (async () => await desk.idempotency!.has(keyOf(event)))());
+}
+
+/** A store that does not answer is waited for as long as the message is ours. */
+function inTime<Value>({ ackWaitMs, ending }: Desk, answer: Promise<Value>): Promise<Value> {
+  const late = () => new BrokerError("unreachable", "Cannot ask what was done with: the store does not answer");
+  return untilAborted(within(answer, () => ackWaitMs, late), ending.signal, late);
+}
+
 function record({ gate }: Desk, event: VerifiedEvent, { missing, late }: Arrival): void {
   if (missing > 0) note(gate, "message.missing", { ...notedOf(event), count: missing });
   if (late) note(gate, "message.late", notedOf(event));
@@ -122,12 +163,13 @@ function record({ gate }: Desk, event: VerifiedEvent, { missing, late }: Arrival
 function refuse(desk: Desk, { delivery, event }: Received, error: unknown): undefined {
   const reason = reasonOf(error);
   try {
-    note(desk.gate, "message.refuse", { topic: delivery.topic, id: event?.id, publisher: event?.publisher.id }, reason);
+    const topic = isTopicName(delivery.topic) ? delivery.topic : "";
+    note(desk.gate, "message.refuse", { topic, id: event?.id, publisher: event?.publisher.id }, reason);
   } catch {
     // It is refused all the same.
   }
   const { redelivers } = desk.gate.broker.properties;
-  const comesAgain = PASSING.has(reason) && redelivers && delivery.attempt < Math.min(desk.maxAttempts, MAX_RETRIES);
+  const comesAgain = PASSING.has(reason) && redelivers && attemptOf(delivery) < Math.min(desk.maxAttempts, MAX_RETRIES);
   if (comesAgain) return void delivery.nack({ delayMs: retryMs(delivery) });
   // A copy of what was dealt with is no dead letter.
   if (desk.bury && reason !== "replayed") bury(desk, { delivery, reason, detail: "" }, () => delivery.ack());
@@ -158,7 +200,7 @@ function messageOf(work: Work, data: unknown): Message {
     topic: event.topic,
     publisher: event.publisher,
     time: new Date(event.timeMs),
-    attempt: delivery.attempt,
+    attempt: attemptOf(delivery),
     sequence: event.sequence,
     orderingKey: event.orderingKey,
     position: delivery.position,
@@ -168,7 +210,7 @@ function messageOf(work: Work, data: unknown): Message {
     nack({ delayMs = 0 } = {}) {
       if (!redelivers) throw new BrokerError("unsupported", "Cannot give the message back: the broker delivers once");
       once(() => {
-        if (delivery.attempt >= desk.maxAttempts) putAway(work, "too_many_attempts", "");
+        if (attemptOf(delivery) >= desk.maxAttempts) putAway(work, "too_many_attempts", "");
         else giveBack(work, delayMs);
       });
     },
@@ -178,9 +220,10 @@ function messageOf(work: Work, data: unknown): Message {
 
 /** Where it has to be remembered, it is acknowledged only then. */
 function remember(work: Work): void {
-  const { desk: { idempotency, pending }, event } = work;
+  const { desk, event } = work;
+  const { idempotency, pending } = desk;
   if (!idempotency) return settle(work);
-  const remembering = (async () => await idempotency.add(keyOf(event)))();
+  const remembering = inTime(desk, (async () => await idempotency.add(keyOf(event)))());
   during(pending, remembering.then(() => settle(work), () => giveBack(work, retryMs(work.delivery))));
 }
 
@@ -207,29 +250,51 @@ function putAway(work: Work, reason: string, detail: string): void {
   else settle(work);
 }
 
-/** Lets go of a message only once its dead letter is published. */
+/**
+ * Lets go of a message only once its dead letter is published.
+ *
+ * A broker that is full may be so because of this very message, which would then wait for itself: the letter is left out, which is
+ * recorded, before everything stands still.
+ */
 function bury(
   desk: Desk,
   letter: Letter,
   done: () => void,
   failed: () => void = () => letter.delivery.nack({ delayMs: retryMs(letter.delivery) }),
 ): void {
-  during(desk.pending, desk.bury!(letter).then(done, failed));
+  const { gate, ending, pending } = desk;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), LETTER_MS);
+  const over = () => clearTimeout(timer);
+  const unburied = (error: unknown) => {
+    const isFull = late.signal.aborted || reasonOf(error) === "full";
+    if (ending.signal.aborted) return; // the end gives it back
+    if (!isFull) return failed();
+    note(gate, "message.drop", { topic: letter.delivery.topic }, "full");
+    done();
+  };
+  const burying = desk.bury!(letter, AbortSignal.any([late.signal, ending.signal]));
+  during(pending, burying.then(done, unburied).finally(over));
 }
 
-function during(pending: Set<Promise<unknown>>, promise: Promise<unknown>): void {
-  pending.add(promise);
-  promise.finally(() => pending.delete(promise));
+function during(pending: Set<Promise<unknown>>, work: Promise<unknown>): void {
+  const settled: Promise<unknown> = work.catch(() => {}).then(() => pending.delete(settled)); // it comes again
+  pending.add(settled);
 }
+
+/** Which attempt it is; what a broker says of it need not be a number. */
+export const attemptOf = ({ attempt }: Delivery): number => Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1;
 
 const keyOf = ({ publisher, topic, id }: VerifiedEvent) => `${publisher.id} ${topic} ${id}`;
 
 const notedOf = ({ topic, id, publisher }: VerifiedEvent) => ({ topic, id, publisher: publisher.id });
 
-/** How many messages are verified before they are asked for. */
-const AHEAD = 32;
+/** How many messages are verified before they are asked for, at most. */
+const MAX_AHEAD = 31;
 /** When to try again what should have worked, in milliseconds: later each time. */
-const retryMs = ({ attempt }: Delivery) => Math.min(1_000 * 2 ** Math.min(attempt - 1, 6), 60_000);
-/** How often that is, which takes more than an hour. */
-const MAX_RETRIES = 100;
+const retryMs = (delivery: Delivery) => Math.min(1_000 * 2 ** Math.min(attemptOf(delivery) - 1, 6), 60_000);
+/** How often that is: for about a quarter of an hour. */
+const MAX_RETRIES = 20;
+/** How long a dead letter may take, in milliseconds. */
+const LETTER_MS = 10_000;
 const PASSING: ReadonlySet<string> = /* @__PURE__ */ new Set(["no_key", "failed", "not_yet"]);

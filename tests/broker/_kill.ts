@@ -16,6 +16,7 @@ export const LOAD = Deno.env.get("SOAK") === "1"
 
 /** How many messages each publisher has on their way at once. */
 const OUTSTANDING = 256;
+const MAX_STARTS = 10;
 const PROGRAMS = new URL("./programs/", import.meta.url);
 
 /** The hub, the publisher and the group of one domain, for processes of their own. */
@@ -117,16 +118,21 @@ export async function killable(
   heard: (line: string) => void = () => {},
 ): Promise<Killable> {
   let child = spawn(name, setup, heard);
-  const kill = async () => {
-    child.process.kill("SIGKILL");
-    const { signal } = await child.ended;
-    assert.equal(signal, "SIGKILL", `${name} had ended by itself`);
-  };
+  let isDisposed = false;
   const self: Killable = {
-    kill,
+    async kill() {
+      child.process.kill("SIGKILL");
+      const { signal } = await child.ended;
+      await child.process.stdin.close().catch(() => {});
+      assert.equal(signal, "SIGKILL", `${name} had ended by itself`);
+    },
     async start() {
-      child = spawn(name, setup, heard);
-      await mustCome(child.ready, `${name} is ready`);
+      // As whatever looks after programs does: one that ended, because the server went while it began, is started again.
+      for (let tries = 1; tries <= MAX_STARTS && !isDisposed; tries++) {
+        child = spawn(name, setup, heard);
+        if (await mustCome(child.ready.then(() => true, () => false), `${name} is ready`)) return;
+      }
+      throw new Error(`Cannot start ${name} again`);
     },
     async end() {
       await child.process.stdin.close();
@@ -135,6 +141,7 @@ export async function killable(
     },
     memory: () => memoryOf(child.process.pid),
     async [Symbol.asyncDispose]() {
+      isDisposed = true;
       try {
         child.process.kill("SIGKILL");
       } catch {
@@ -193,17 +200,19 @@ function memoryOf(pid: number): number | undefined {
 export interface Storm {
   readonly count: Tally;
   readonly publishers: readonly PubSub[];
+  /** What stops the server, one after the other; it is started again each time. */
+  readonly stops: readonly (() => Promise<void>)[];
   readonly server: Victim;
   readonly consumers: readonly Victim[];
   /** Watches while messages go, 20 times. */
-  readonly watch?: () => void;
+  readonly watch?: (() => void) | undefined;
 }
 
-/** Publishes all messages, kills everybody several times in the midst of it, and waits until what was acknowledged came. */
-export async function storm({ count, publishers, server, consumers, watch }: Storm): Promise<void> {
+/** Publishes all messages, stops everybody several times in the midst of it, and waits until what was acknowledged came. */
+export async function storm({ count, publishers, stops, server, consumers, watch }: Storm): Promise<void> {
   const { messages, kills } = LOAD;
   const beganAt = performance.now();
-  let [sent, outstandingAtKills] = [0, Infinity];
+  let [sent, leastOnTheWay] = [0, Infinity];
   const errors: unknown[] = [];
   const publish = async (bus: PubSub) => {
     while (sent < messages) {
@@ -212,38 +221,41 @@ export async function storm({ count, publishers, server, consumers, watch }: Sto
     }
   };
   const publishing = publishers.flatMap((bus) => Array.from({ length: OUTSTANDING }, () => publish(bus)));
-  /** A part of all, in the midst of two kills of another kind. */
   const part = (number: number, of: number) => Math.floor(messages * number / of);
-  const killingServer = async () => {
-    for (let kill = 1; kill <= kills; kill++) {
-      await count.until(() => count.acked >= part(kill, kills + 1), "the next kill of the server");
-      outstandingAtKills = Math.min(outstandingAtKills, sent - count.acked);
-      await server.kill();
+  const stopServer = async () => {
+    for (const [time, stop] of stops.entries()) {
+      await count.until(() => count.acked >= part(time + 1, stops.length + 1), "the next stop of the server");
+      leastOnTheWay = Math.min(leastOnTheWay, sent - count.acked);
+      await stop();
       await server.start();
     }
   };
-  const killingConsumers = async () => {
-    for (let kill = 1; kill <= kills; kill++) {
-      await count.until(() => count.delivered >= part(2 * kill - 1, 2 * kills + 1), "the next kill of a consumer");
+  const killConsumers = async () => {
+    for (let time = 1; time <= kills; time++) {
+      await count.until(() => count.delivered >= part(2 * time - 1, 2 * kills + 1), "the next kill of a consumer");
       // The last time nobody is left.
-      const victims = kill === kills ? consumers : [consumers[kill % consumers.length]!];
+      const victims = time === kills ? consumers : [consumers[time % consumers.length]!];
       await Promise.all(victims.map((victim) => victim.kill()));
       await Promise.all(victims.map((victim) => victim.start()));
     }
   };
-  const watching = async () => {
+  const look = async () => {
     for (let time = 1; watch && time <= 20; time++) {
       await count.until(() => count.acked >= part(time, 20), "the next look");
       watch();
     }
   };
-  await Promise.all([...publishing, killingServer(), killingConsumers(), watching()]);
+  await Promise.all([...publishing, stopServer(), killConsumers(), look()]);
   await count.until(() => count.owed === 0, "all that was acknowledged");
   assert.deepEqual(errors, []);
   assert.equal(count.acked, messages);
-  assert.ok(outstandingAtKills > 0, "the server was killed when nothing was on its way");
+  assert.ok(leastOnTheWay > 0, "the server was stopped when nothing was on its way");
   const seconds = ((performance.now() - beganAt) / 1_000).toFixed(1);
   const { acked, delivered, again } = count;
-  const killed = { server: kills, consumers: kills === 0 ? 0 : kills - 1 + consumers.length };
-  if (LOAD.isLong) console.log({ acked, delivered, again, killed, outstandingAtKills, seconds });
+  const stopped = { server: stops.length, consumers: kills - 1 + consumers.length };
+  if (LOAD.isLong) console.log({ acked, delivered, again, stopped, leastOnTheWay, seconds });
 }
+
+/** As often as there are kills. */
+export const repeated = <Item>(count: number, item: (time: number) => Item): Item[] =>
+  Array.from({ length: count }, (_, index) => item(index + 1));

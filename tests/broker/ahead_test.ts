@@ -62,14 +62,14 @@ function work() {
         return new Promise((resolve) => ends.set(item, resolve));
       },
       giveBack: (item: number) => void givenBack.push(item),
-      most: 3,
+      most: () => 3,
     },
   };
 }
 
 const at = (begin: (item: number) => Promise<string> = (item) => Promise.resolve(`r${item}`)) => {
   const givenBack: number[] = [];
-  return { givenBack, options: { begin, giveBack: (item: number) => void givenBack.push(item), most: 3 } };
+  return { givenBack, options: { begin, giveBack: (item: number) => void givenBack.push(item), most: () => 3 } };
 };
 
 test("ahead() begins nothing before it is asked", async () => {
@@ -213,7 +213,7 @@ test("Ahead.stop() wakes who waits also where an item cannot be given back", asy
     giveBack() {
       throw failure;
     },
-    most: 3,
+    most: () => 3,
   });
   await Promise.all([line.next(), source.give(1, 2)]);
   assert.throws(() => line.stop(), failure);
@@ -261,7 +261,7 @@ test("ahead() gives each item as a result or back, once and in order, whenever i
             return Promise.resolve(item);
           },
           giveBack: (item) => back.push(item),
-          most,
+          most: () => most,
         });
         const got: number[] = [];
         for (let read = 0; read < reads; read++) {

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { createPubSub } from "../../src/broker/mod.ts";
 import { testAuthority } from "../_authority.ts";
 import { freePorts } from "../servers/_process.ts";
-import { killable, LOAD, members, storm, type Tally, tally } from "./_kill.ts";
-import { Counted, memberOf, TOPICS } from "./programs/kill_app.ts";
+import { killable, LOAD, members, repeated, storm, type Tally, tally } from "./_kill.ts";
+import { memberOf, TOPICS } from "./programs/kill_app.ts";
 import type { HubSetup } from "./programs/kill_hub.ts";
 import type { HubConsumerSetup } from "./programs/kill_hub_consumer.ts";
 import { reachHub } from "./programs/kill_hub_reach.ts";
@@ -38,15 +38,17 @@ async function scene(count: Tally) {
   return { server, consumers, publishers, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-test("what a hub acknowledged is delivered, whoever is killed", async () => {
+test("what a hub acknowledged is delivered, whoever is killed or asked to end", async () => {
   const count = tally(LOAD.messages);
-  const memory: { acked: number; hub: number; test: number }[] = [];
-  await using at = await scene(count);
+  const memory: { readonly acked: number; readonly hub: number; readonly test: number }[] = [];
   const watch = () => {
     const test = Math.round(Deno.memoryUsage().rss / 1_048_576);
     memory.push({ acked: count.acked, hub: at.server.memory() ?? 0, test });
   };
-  await storm({ count, ...at, ...LOAD.isLong ? { watch } : {} });
+  await using at = await scene(count);
+  const { kill, end } = at.server;
+  const stops = repeated(Math.floor(LOAD.kills * 1.5), (time) => time % 3 === 0 ? end : kill);
+  await storm({ count, stops, ...at, watch: LOAD.isLong ? watch : undefined });
   await Promise.all(at.publishers.map((bus) => bus[Symbol.asyncDispose]()));
   await Promise.all(at.consumers.map((each) => each.end()));
   await at.server.end();
@@ -56,26 +58,4 @@ test("what a hub acknowledged is delivered, whoever is killed", async () => {
     const [early, late] = [most(memory.slice(4, 12)), most(memory.slice(12))];
     assert.ok(late <= early * 1.25 + 20, `the ${who} went from ${early} to ${late} MiB`);
   }
-});
-
-test("what a hub acknowledged is delivered when it is asked to end, and starts again", async () => {
-  const messages = 1_000;
-  const count = tally(messages);
-  await using at = await scene(count);
-  const [bus] = at.publishers as [typeof at.publishers[number]];
-  const publishing = Array.from({ length: messages }, async (_, n) => {
-    await bus.publish(Counted, { n });
-    count.ack(n);
-  });
-  for (const part of [0.3, 0.6]) {
-    await count.until(() => count.acked >= messages * part, "the end of the hub");
-    assert.ok(count.acked < messages);
-    await at.server.end();
-    await at.server.start();
-  }
-  await Promise.all(publishing);
-  await count.until(() => count.owed === 0, "all that was acknowledged");
-  await Promise.all(at.consumers.map((each) => each.end()));
-  await at.server.end();
-  assert.equal(count.delivered, messages);
 });

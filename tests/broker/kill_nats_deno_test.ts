@@ -12,7 +12,7 @@ import {
 } from "../../src/broker/mod.ts";
 import { type ServerFolder, serverFolder, startServer, withPorts } from "../servers/_process.ts";
 import { findNats } from "../servers/nats.ts";
-import { killable, LOAD, members, storm, type Tally, tally, type Victim } from "./_kill.ts";
+import { killable, LOAD, members, repeated, storm, type Tally, tally, type Victim } from "./_kill.ts";
 import { Counted, GROUP, memberOf, PACKING, SHOP, TOPICS } from "./programs/kill_app.ts";
 import type { NatsConsumerSetup } from "./programs/kill_nats_consumer.ts";
 import { connectNats, type NatsReach, PREFIX, reachNats, STREAM } from "./programs/kill_nats_reach.ts";
@@ -112,7 +112,7 @@ async function scene(count: Tally) {
 test("what JetStream acknowledged is delivered, whoever is killed", { skip }, async () => {
   const count = tally(LOAD.messages);
   await using at = await scene(count);
-  await storm({ count, ...at });
+  await storm({ count, stops: repeated(LOAD.kills, () => at.server.kill), ...at });
   await Promise.all(at.publishers.map((bus) => bus[Symbol.asyncDispose]()));
   await Promise.all(at.consumers.map((each) => each.end()));
 });

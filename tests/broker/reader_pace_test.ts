@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readerPace } from "../../src/broker/hub/reader_pace.ts";
+import { readerPace } from "../../src/broker/reader_pace.ts";
 
 test("readerPace() fetches ahead what a reader takes in a quarter of the time that a message may be out", () => {
   const pace = readerPace({ ackWaitMs: 1_000, maxInFlight: 64 });

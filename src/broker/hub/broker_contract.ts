@@ -24,6 +24,16 @@ export interface PublishedEvent {
   event: string;
   /** What it keeps its order with. */
   key?: string | undefined;
+  /** What it is in line with, for who has several on their way at once. */
+  line?: EventLine | undefined;
+}
+
+/** Events that one client has on their way at once. */
+export interface EventLine {
+  /** The client's name for it. */
+  id: string;
+  /** How often the client has begun once more with what has to be tried again, after all that was on its way had failed. */
+  turn: number;
 }
 
 /** What a hub promises. */
@@ -149,6 +159,10 @@ export const BrokerService: Service<BrokerMethods> = /* @__PURE__ */ service("po
       id: textThat(isEventId),
       event: Event,
       key: v.optional(Key),
+      line: v.optional(v.strictObject({
+        id: v.pipe(v.string(), v.regex(/^[\w-]{1,64}$/)),
+        turn: whole(0, Number.MAX_SAFE_INTEGER),
+      })),
     }),
     v.object({}),
     { idempotent: true, summary: "Publishes an event that the caller signed" },

@@ -2,7 +2,8 @@ import { AuthError, type Policy, type Trust } from "../../auth/mod.ts";
 import { toBase64Url } from "../../internal/base64.ts";
 import { type HashProvider, nobleHash } from "../../internal/hash.ts";
 import { type Audit, type Caller, type Context, implement, type Implementation, RpcError } from "../../rpc/mod.ts";
-import type { Broker, BrokerSubscribeOptions } from "../broker.ts";
+import type { Broker, BrokerSubscribeOptions, Delivery, Subscription } from "../broker.ts";
+import { type BrokenLines, brokenLines } from "./broken_lines.ts";
 import {
   BrokerService,
   type HubMessage,
@@ -17,6 +18,7 @@ import {
   NOT_ITS_OWN,
   NOT_PUBLISHED,
   NOT_SUBSCRIBED,
+  NOT_TO_BLOCK,
   OTHER_ID,
   OTHER_KEY,
   type Refusal,
@@ -50,6 +52,15 @@ export interface BrokerServiceOptions {
   readonly maxGroupsPerIdentity?: number;
   /** How many events of one identity may be on their way into the broker, all of its instances together. @default {1_024} */
   readonly maxPublishingPerIdentity?: number;
+  /**
+   * For whom publishers wait once the broker is full: all of them, of all topics, for as long as one group of such an
+   * identity has not done with the oldest message, or does not come back. Nothing is lost for it then.
+   *
+   * A group of anybody else has `slow: "drop_oldest"`, where the broker leaves that choice, and `slow: "block"` is refused.
+   *
+   * @default {nobody}
+   */
+  readonly mayBlock?: (caller: Caller) => boolean;
 }
 
 /**
@@ -60,7 +71,8 @@ export interface BrokerServiceOptions {
  * this topic, under this id and key, in the last two minutes. Subscribers do not rely on that: they verify all of it again.
  *
  * A group is of the identity that subscribes: the instances of one service share it, and nobody else takes its messages away
- * by naming it. Events of one identity go into the broker in the order in which they came.
+ * by naming it. Events of one identity go into the broker in the order in which they came; what a client has on its way behind
+ * an event that has to be tried again, has to be tried again with it.
  *
  * @example A hub
  * ```ts ignore
@@ -87,6 +99,7 @@ export function brokerService(broker: Broker, options: BrokerServiceOptions): Im
     maxSubscriptions: limit("maxSubscriptionsPerIdentity", options.maxSubscriptionsPerIdentity ?? 64),
     maxGroups: limit("maxGroupsPerIdentity", options.maxGroupsPerIdentity ?? 64),
     maxPublishing: limit("maxPublishingPerIdentity", options.maxPublishingPerIdentity ?? 1_024),
+    mayBlock: options.mayBlock ?? (() => false),
     accounts: new Map(),
     ending: new AbortController(),
     running: new Set(),
@@ -122,6 +135,7 @@ interface Hub {
   readonly maxSubscriptions: number;
   readonly maxGroups: number;
   readonly maxPublishing: number;
+  readonly mayBlock: (caller: Caller) => boolean;
   /** What each identity has. */
   readonly accounts: Map<string, Account>;
   readonly ending: AbortController;
@@ -135,6 +149,8 @@ interface Account {
   publishing: number;
   /** The groups that it uses, each with its pattern. */
   readonly groups: Set<string>;
+  /** Its events of which some have to be tried again before others. */
+  readonly broken: BrokenLines;
   /** Settles with the last of its events that is on its way into the broker. */
   last: Promise<void>;
 }
@@ -146,7 +162,7 @@ function callerOf({ caller }: Context): Caller {
 
 async function publish(hub: Hub, published: PublishedEvent, context: Context): Promise<void> {
   const caller = callerOf(context);
-  const { topic, id, event, key } = published;
+  const { topic, line } = published;
   const refuse = (refusal: Refusal): never => refuseAs(hub, context, refusal, topic);
   const account = accountOf(hub, caller.id);
   if (account.publishing >= hub.maxPublishing) refuse(TOO_MANY_EVENTS);
@@ -159,17 +175,31 @@ async function publish(hub: Hub, published: PublishedEvent, context: Context): P
       const wrong = await checking;
       if (wrong) refuse(wrong);
       context.signal.throwIfAborted(); // it has waited for its turn
+      if (line && account.broken.isBroken(line)) throw notYet();
       note(hub, "message.publish", context, { topic });
-      const { signal } = context;
-      await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal }).catch((error) => {
-        throw refusalOf(error);
-      });
+      const failed = await handOver(hub, published, context);
+      if (line && isAway(failed)) account.broken.broke(line, hub.now());
+      if (failed !== undefined) throw failed;
     });
   } finally {
     account.publishing--;
     settle(hub, caller.id, account);
   }
 }
+
+/** Gives an event to the broker, and tells what its publisher is told if that failed. */
+async function handOver(hub: Hub, published: PublishedEvent, { signal }: Context): Promise<unknown> {
+  const { topic, id, event, key } = published;
+  try {
+    await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal });
+  } catch (error) {
+    return refusalOf(error);
+  }
+}
+
+/** Whether its publisher will try it again. */
+const isAway = (error: unknown) => error instanceof RpcError && error.code === "unavailable";
+const notYet = () => new RpcError("unavailable", "Cannot publish yet: an event before this one has to be tried again");
 
 /** What is wrong with an event, in the order in which it is looked for. */
 async function check(
@@ -232,6 +262,7 @@ async function subscribe(hub: Hub, opening: Opening): Promise<AsyncIterable<HubM
   const { pattern, group } = open;
   const refuse = (refusal: Refusal): never => refuseAs(hub, context, refusal, pattern);
   if (!maySubscribe(hub.policy, caller, pattern)) refuse(NOT_SUBSCRIBED);
+  if (open.slow === "block" && !hub.mayBlock(caller)) refuse(NOT_TO_BLOCK);
   const account = accountOf(hub, caller.id);
   if (account.subscriptions >= hub.maxSubscriptions) refuse(TOO_MANY_SUBSCRIPTIONS);
   const place = group === undefined ? undefined : `${group} ${pattern}`;
@@ -252,7 +283,7 @@ async function subscribe(hub: Hub, opening: Opening): Promise<AsyncIterable<HubM
     signal.throwIfAborted();
     note(hub, "subscription.open", context, { topic: pattern, ...group === undefined ? {} : { group } });
     const timeMs = Math.max(0, Math.floor(hub.now()));
-    const source = await hub.broker.subscribe(pattern, optionsOf(hub, caller, open));
+    const source = await sourceOf(hub, caller, open);
     return servedSubscription({
       messages: input,
       first,
@@ -268,6 +299,19 @@ async function subscribe(hub: Hub, opening: Opening): Promise<AsyncIterable<HubM
     if (isNew) account.groups.delete(place); // the broker has none
     over();
     throw hub.ending.signal.aborted ? ending() : refusalOf(error);
+  }
+}
+
+/** A group that asks for nothing has publishers wait only where it may. */
+async function sourceOf(hub: Hub, caller: Caller, open: Opening["open"]): Promise<Subscription<Delivery>> {
+  const { pattern, group, slow } = open;
+  const options = optionsOf(hub, caller, open);
+  if (group === undefined || slow !== undefined || hub.mayBlock(caller)) return hub.broker.subscribe(pattern, options);
+  try {
+    return await hub.broker.subscribe(pattern, { ...options, slow: "drop_oldest" });
+  } catch (error) {
+    if (!(error instanceof BrokerError && error.reason === "unsupported")) throw error;
+    return await hub.broker.subscribe(pattern, options); // what it does is up to the broker: a stream of NATS has its own way
   }
 }
 
@@ -294,14 +338,20 @@ function groupOf({ hash }: Hub, { id }: Caller, group: string): string {
 function accountOf({ accounts }: Hub, id: string): Account {
   const known = accounts.get(id);
   if (known) return known;
-  const account: Account = { subscriptions: 0, publishing: 0, groups: new Set(), last: Promise.resolve() };
+  const account: Account = {
+    subscriptions: 0,
+    publishing: 0,
+    groups: new Set(),
+    broken: brokenLines(),
+    last: Promise.resolve(),
+  };
   accounts.set(id, account);
   return account;
 }
 
-/** Who has nothing is forgotten, but for the groups. */
-function settle({ accounts }: Hub, id: string, { subscriptions, publishing, groups }: Account): void {
-  if (subscriptions + publishing + groups.size === 0) accounts.delete(id);
+/** Who has nothing is forgotten, but for the groups, and for what is to be tried again. */
+function settle({ accounts }: Hub, id: string, { subscriptions, publishing, groups, broken }: Account): void {
+  if (subscriptions + publishing + groups.size + broken.size === 0) accounts.delete(id);
 }
 
 function withResolvers() {

@@ -17,7 +17,12 @@ export interface HubBrokerOptions {
    * @default {30_000}
    */
   readonly publishTimeoutMs?: number;
-  /** How long the hub may be away when it is asked first, and when a subscription begins, in milliseconds. @default {30_000} */
+  /**
+   * How long the hub may be away when it is asked first, and when a subscription begins; and how long it may take to end one
+   * that was drained, in milliseconds, 1 to 120,000.
+   *
+   * @default {30_000}
+   */
   readonly openTimeoutMs?: number;
   /** Spreads the attempts of many clients to come back. @default {the runtime's cryptographic source} */
   readonly random?: Random;
@@ -27,10 +32,10 @@ export interface HubBrokerOptions {
  * Uses a broker that is served elsewhere by `brokerService`.
  *
  * What is published is tried again until the hub has it, also while the hub is away, and never after it was refused; it
- * stays in its order. A subscription comes back by itself, for ever: in a group it goes on where the group is;
- * without one, behind the last message that was acknowledged with all before it, where the hub keeps messages. Where it does
- * not, what was published meanwhile is missed. What was out when the connection went comes again, and acknowledging it
- * afterwards does nothing.
+ * stays in its order. A subscription comes back by itself, for ever: in a group it goes on where the group is, and if the hub
+ * does not know that any more, where this member began; without one, behind the last message that was acknowledged with all
+ * before it. Where the hub keeps no messages, what was published meanwhile is missed. What was out when the connection went
+ * comes again, and acknowledging it afterwards does nothing.
  *
  * A reader that is fast has up to `maxInFlight` messages fetched ahead; a slow one has fewer, so that they go to others.
  * Messages that somebody fetched and did not see count as an attempt. All is bounded: what a hub sends beyond what it was

@@ -1,3 +1,4 @@
+import { toBase64Url } from "../../internal/base64.ts";
 import { pause } from "../../internal/pause.ts";
 import { type Client, RpcError } from "../../rpc/mod.ts";
 import type { OutgoingEvent } from "../broker.ts";
@@ -21,10 +22,11 @@ export type HubPublishing = (event: OutgoingEvent, signal: AbortSignal | undefin
 
 /**
  * Publishes events in the order in which they were given: what was lost with a connection is sent again in the same order,
- * and before all that comes after it.
+ * and before all that comes after it. So was what the hub has to be asked for again, which takes nothing behind it meanwhile.
  */
 export function hubPublishing(parts: HubPublishingParts): HubPublishing {
-  const own: Own = { parts, letters: new Set(), sending: 0, failures: 0, lost: undefined };
+  const id = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+  const own: Own = { parts, id, turn: 0, letters: new Set(), sending: 0, failures: 0, lost: undefined };
   return (event, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
@@ -49,6 +51,9 @@ export function hubPublishing(parts: HubPublishingParts): HubPublishing {
 
 interface Own {
   readonly parts: HubPublishingParts;
+  /** What the hub knows its events by, and how often they were begun with once more. */
+  readonly id: string;
+  turn: number;
   /** The events that are not settled, in their order. */
   readonly letters: Set<Letter>;
   /** How many calls are under way. */
@@ -84,13 +89,15 @@ function go(own: Own): void {
 }
 
 async function send(own: Own, letter: Letter): Promise<void> {
+  const { id: lineId, turn } = own;
   const { client, closing } = own.parts;
   const { event: { topic, id, event, orderingKey }, deadlineAt, signal } = letter;
   try {
     const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
     const leaving = signal ? AbortSignal.any([signal, closing]) : closing;
     const key = orderingKey === undefined ? {} : { key: orderingKey };
-    await client.publish({ topic, id, event, ...key }, { timeoutMs, signal: leaving });
+    const line = { id: lineId, turn };
+    await client.publish({ topic, id, event, ...key, line }, { timeoutMs, signal: leaving });
     own.failures = 0;
     settle(own, letter, letter.resolve);
   } catch (error) {
@@ -120,6 +127,7 @@ async function pauseAndTryAgain(own: Own): Promise<void> {
     else if (performance.now() >= letter.deadlineAt) settle(own, letter, () => letter.reject(hubError(lost)));
   }
   own.lost = undefined;
+  own.turn++;
 }
 
 /** Its publisher waits no more; a call that is under way tells it by itself. */

@@ -20,6 +20,10 @@ export const NOT_SUBSCRIBED: Refusal = /* @__PURE__ */ denied(
   "not_allowed",
   "Cannot subscribe to the topics: nothing allows it",
 );
+export const NOT_TO_BLOCK: Refusal = /* @__PURE__ */ denied(
+  "not_allowed",
+  `Cannot subscribe with "slow" as "block": the hub has nobody wait for the identity`,
+);
 export const NOT_ITS_OWN: Refusal = /* @__PURE__ */ denied(
   "not_allowed",
   "Cannot publish the event: somebody else signed it",

@@ -8,7 +8,7 @@ import { BrokerError } from "../broker_error.ts";
 import type { SubscribeTerms } from "../broker_input.ts";
 import { hubError } from "./hub_error.ts";
 import { deliveryOf, type HubLine, hubLine, type Letter } from "./hub_line.ts";
-import { type ReaderPace, readerPace } from "./reader_pace.ts";
+import { type ReaderPace, readerPace } from "../reader_pace.ts";
 import { type ResumePoint, resumePoint } from "./resume_point.ts";
 
 /** What a subscription needs. */
@@ -18,9 +18,9 @@ export interface HubSubscriptionParts {
   /** What the subscriber asked for, and what that comes to. */
   readonly options: BrokerSubscribeOptions;
   readonly terms: SubscribeTerms;
-  /** Whether the hub keeps messages, so that a subscription without a group can go on where it was. */
+  /** Whether the hub keeps messages, so that a subscription can go on where it was. */
   readonly resumes: boolean;
-  /** How long the hub may take at first, in milliseconds. */
+  /** How long the hub may take at first, and to end a subscription of which nothing is out, in milliseconds. */
   readonly timeoutMs: number;
   /** How long to wait after so many attempts that failed, in milliseconds. */
   readonly backoffMs: (failures: number) => number;
@@ -42,7 +42,7 @@ export interface HubSubscription extends Subscription<Delivery> {
 export function hubSubscription(parts: HubSubscriptionParts): HubSubscription {
   const own: Own = {
     parts,
-    point: parts.resumes && parts.terms.group === undefined ? resumePoint(parts.options.start) : undefined,
+    point: parts.resumes ? resumePoint(parts.options.start) : undefined,
     buffer: [],
     size: 0,
     pace: readerPace(parts.terms),
@@ -52,6 +52,7 @@ export function hubSubscription(parts: HubSubscriptionParts): HubSubscription {
     cause: undefined,
     ending: undefined,
     drains: false,
+    idle: undefined,
     leaving: new AbortController(),
     done: Promise.resolve(),
   };
@@ -78,7 +79,7 @@ export function hubSubscription(parts: HubSubscriptionParts): HubSubscription {
 
 interface Own {
   readonly parts: HubSubscriptionParts;
-  /** Where it goes on; undefined where the hub knows, or nobody does. */
+  /** Where it goes on, and a group that the hub does not know any more; undefined where the hub keeps nothing. */
   readonly point: ResumePoint | undefined;
   /** What came and nobody has seen, of the line there is. */
   readonly buffer: Letter[];
@@ -95,6 +96,8 @@ interface Own {
   ending: { error: unknown } | undefined;
   /** Whether what was handed out is waited for. */
   drains: boolean;
+  /** Told when nothing is out any more. */
+  idle: (() => void) | undefined;
   readonly leaving: AbortController;
   /** Settles when nothing of it runs any more. */
   done: Promise<void>;
@@ -178,8 +181,11 @@ function take(own: Own, line: HubLine, { ready, delivery }: HubMessage): void {
   }
   if (!delivery || !coversTopic(own.parts.pattern, delivery.topic)) throw misbehaved();
   if (!line.arrived(delivery)) throw misbehaved();
-  if (own.ending) return line.drain([delivery.n]); // nobody will see it
-  if (delivery.position !== undefined) own.point?.came(delivery.position);
+  if (own.ending) {
+    line.drain([delivery.n]); // nobody will see it
+    return rest(own);
+  }
+  if (delivery.position !== undefined) following(own)?.came(delivery.position);
   own.buffer.push(delivery);
   own.size += delivery.event.length;
   hand(own);
@@ -216,8 +222,20 @@ function hand(own: Own): void {
 }
 
 function settled(own: Own, { position }: Letter, isAcked: boolean): void {
-  if (isAcked && position !== undefined) own.point?.settled(position);
+  if (isAcked && position !== undefined) following(own)?.settled(position);
   if (own.reader) hand(own);
+  rest(own);
+}
+
+/**
+ * What follows the messages: not in a group, whose other members have some of those between. One that the hub forgot begins
+ * where this member began, so that it misses nothing.
+ */
+const following = ({ point, parts: { terms } }: Own) => terms.group === undefined ? point : undefined;
+
+/** Tells who drains that nothing is out. */
+function rest({ line, idle }: Own): void {
+  if (!line?.out.size) idle?.();
 }
 
 /** Asks for what the reader waits for, and for so much ahead as it can take in time. */
@@ -257,9 +275,24 @@ async function drain(own: Own): Promise<void> {
   const { line, buffer } = own;
   own.drains = true;
   fail(own, undefined);
-  if (line?.isOpen) line.drain(buffer.splice(0).map(({ n }) => n));
-  else own.leaving.abort();
-  await own.done;
+  if (line?.isOpen) {
+    line.drain(buffer.splice(0).map(({ n }) => n));
+    await settledAll(own);
+    await within(own, own.parts.timeoutMs);
+  } else {
+    own.leaving.abort();
+    await own.done;
+  }
+}
+
+/** Waits until nothing is out, or was for so long that it is out no more; or until it is over anyway. */
+async function settledAll(own: Own): Promise<void> {
+  const waiting = new AbortController();
+  const { promise, resolve } = withResolvers();
+  own.idle = resolve;
+  rest(own);
+  await Promise.race([own.done, promise, pause(own.parts.terms.ackWaitMs, waiting.signal)]);
+  waiting.abort();
 }
 
 /** Waits for the end of the line, and then ends it. */

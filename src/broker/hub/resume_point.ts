@@ -1,6 +1,6 @@
 import type { StartPosition } from "../broker.ts";
 
-/** Where a subscription goes on after its connection was lost. */
+/** Where a subscription goes on after its connection, or its group, was lost. */
 export interface ResumePoint {
   /** Where it goes on. */
   readonly start: StartPosition | undefined;
@@ -17,8 +17,8 @@ export interface ResumePoint {
 /**
  * Follows what was acknowledged without a gap: what comes after it comes again.
  *
- * A message that is given back leaves a gap until it came again. Behind a gap at most 16,384 messages are followed; what is
- * beyond them is repeated after a lost connection, although it was acknowledged.
+ * A message that is given back leaves a gap until it came again. What is behind a gap is repeated after a lost connection,
+ * although it was acknowledged; at most 16,384 messages are followed there.
  *
  * @param start Where the subscription begins.
  */
@@ -50,7 +50,9 @@ export function resumePoint(start: StartPosition | undefined): ResumePoint {
       }
     },
     restart() {
-      isFull = false; // what was not followed comes again
+      // All of it comes again, but for what the broker does not have any more: nothing waits for that.
+      after.clear();
+      isFull = false;
     },
   };
 }

@@ -1,16 +1,20 @@
-import { checkDelay } from "../broker_input.ts";
 import type { Delivery } from "../broker.ts";
+import { checkDelay } from "../broker_input.ts";
 import type { Engine } from "./engine.ts";
 import { forget, type Item, type Member, nextItem, type Place } from "./place.ts";
+import { positionText } from "./position.ts";
 
 /** Gives members what they asked for, as far as there is something. */
-export function serve<Event>(engine: Engine<Event>, place: Place<Event>): void {
+export function serve<Event>(engine: Engine<Event>, place: Place<Event>, nowMs?: number): void {
   while (place.waiting.length > 0 && !engine.closed) {
     const item = nextItem(place, engine.log, engine.visible);
     if (!item) return;
-    hand(engine, place.waiting.shift()!, item);
+    hand(engine, firstOf(place.waiting), item, nowMs);
   }
 }
+
+/** Takes the first out of a list, which has one mostly: then moving up the others is most of the work. */
+const firstOf = <Value>(list: Value[]): Value => (list.length === 1 ? list.pop() : list.shift())!;
 
 /** A member asks: it gets an answer at once, or once there is one. */
 export function ask<Event>(engine: Engine<Event>, member: Member<Event>): void {
@@ -91,7 +95,7 @@ export function wakeAt<Event>(engine: Engine<Event>, dueMs: number): void {
 function tick<Event>(engine: Engine<Event>): void {
   const { clock, delayed, members } = engine;
   engine.timer = undefined;
-  const now = clock.now();
+  const now = engine.clockMs = clock.now();
   for (let item = delayed.peek(); item && item.dueMs <= now; item = delayed.peek()) {
     delayed.pop();
     item.delayed = false;
@@ -116,7 +120,7 @@ function again<Event>(engine: Engine<Event>, item: Item<Event>): void {
   serve(engine, item.place);
 }
 
-function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Event>): void {
+function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Event>, nowMs?: number): void {
   item.attempt++;
   item.holder = member;
   const { last } = member;
@@ -125,33 +129,54 @@ function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Ev
   else member.first = item;
   member.last = item;
   member.inFlight++;
-  const now = engine.clock.now();
+  const now = clockNow(engine, nowMs);
   item.dueMs = now + member.ackWaitMs;
   // Nothing is due sooner than after a tick: so a timer is set once for many messages, and never for one that is done with.
   if (engine.timer === undefined) wakeAt(engine, now + TICK_MS);
   const taker = member.taker!;
   member.taker = undefined;
-  taker.give(deliveryOf(engine, item));
+  taker.give(item);
 }
 
-function deliveryOf<Event>(engine: Engine<Event>, item: Item<Event>): Delivery<Event> {
-  const { message: { topic, event, orderingKey, position }, attempt } = item;
-  // A later attempt is another delivery, which this one has no say in.
-  const isOut = () => item.holder !== undefined && item.attempt === attempt;
+/**
+ * The clock, read once in a millisecond of the time of day, because reading it takes as long as the rest of a delivery; and
+ * at every tick, so that a time of day that stands still does not stop it.
+ */
+function clockNow<Event>(engine: Engine<Event>, nowMs = engine.now()): number {
+  if (nowMs !== engine.clockReadMs || engine.timer === undefined) {
+    engine.clockReadMs = nowMs;
+    engine.clockMs = engine.clock.now();
+  }
+  return engine.clockMs;
+}
+
+/** How a message that was handed out is settled: as often as one likes, the first time counts. */
+export interface Settling {
+  /** Is done with it. */
+  ack(): void;
+  /** Gives it back. */
+  nack(options?: { readonly delayMs?: number }): void;
+}
+
+/** Settles this attempt; a later one is another delivery, which it has no say in. */
+export function settlingOf<Event>(engine: Engine<Event>, item: Item<Event>): Settling {
+  const { attempt } = item;
   return {
-    topic,
-    event,
-    orderingKey,
-    attempt,
-    position: `${engine.epoch}.${position}`,
     ack() {
-      if (isOut()) finish(engine, item);
+      if (item.holder !== undefined && item.attempt === attempt) finish(engine, item);
     },
     nack(options) {
       const delayMs = options === undefined ? 0 : checkDelay(options);
-      if (isOut()) giveBack(engine, item, delayMs);
+      if (item.holder !== undefined && item.attempt === attempt) giveBack(engine, item, delayMs);
     },
   };
+}
+
+/** What a subscriber gets of a message. */
+export function deliveryOf<Event>(engine: Engine<Event>, item: Item<Event>): Delivery<Event> {
+  const { message: { topic, event, orderingKey, position }, attempt } = item;
+  const { ack, nack } = settlingOf(engine, item);
+  return { topic, event, orderingKey, attempt, position: positionText(engine, position), ack, nack };
 }
 
 /** How often is looked for what is due, in milliseconds: the least time that a message may be out. */

@@ -2,7 +2,7 @@ import type { Clock } from "../../rpc/mod.ts";
 import type { Broker } from "../broker.ts";
 import type { StoredBroker } from "./broker_store.ts";
 import { type Heap, heap } from "./heap.ts";
-import { type MessageLog, messageLog } from "./message_log.ts";
+import { type MessageLog, messageLog, sizeOf } from "./message_log.ts";
 import { createPlace, groupKey, type Item, type Member, type Place } from "./place.ts";
 import { createEpoch } from "./position.ts";
 
@@ -28,12 +28,17 @@ export interface Engine<Event> {
   delayedGone: number;
   /** No place needs what is before this position. */
   needless: number;
+  /** The time at which was looked last for what is too old. */
+  lookedMs: number;
   /** What may call back, and so has to wait until room was made. */
   readonly later: (() => void)[];
   closed: boolean;
   /** The one timer, and when it goes off. */
   timer: unknown;
   timerMs: number;
+  /** What the clock said last, and at which time of day. */
+  clockMs: number;
+  clockReadMs: number;
   /** Told when there may be room that there was not. */
   freed(): void;
   /** Whether publishers wait for room. */
@@ -84,7 +89,7 @@ export function createEngine<Event>(
   },
 ): Engine<Event> {
   const log = messageLog<Event>(stored ? stored.end - stored.events.length : 1);
-  for (const event of stored?.events ?? []) log.push(event);
+  for (const event of stored?.events ?? []) log.push(event, sizeOf(event));
   const places = (stored?.groups ?? []).map((group) =>
     createPlace<Event>(group.pattern, {
       ...group,
@@ -107,10 +112,13 @@ export function createEngine<Event>(
     delayed: heap(({ dueMs }) => dueMs),
     delayedGone: 0,
     needless: log.first,
+    lookedMs: NaN,
     later: [],
     closed: false,
     timer: undefined,
     timerMs: 0,
+    clockMs: 0,
+    clockReadMs: NaN,
     freed: nothing,
     isAwaited: () => false,
     touch: nothing,

@@ -1,9 +1,9 @@
 import { sequence, type Taker } from "../../internal/sequence.ts";
-import type { Delivery, Subscription } from "../broker.ts";
+import type { Subscription } from "../broker.ts";
 import type { SubscribeTerms } from "../broker_input.ts";
 import { ask, release, serve } from "./deliver.ts";
 import type { Engine } from "./engine.ts";
-import { groupKey, type Member, type Place } from "./place.ts";
+import { groupKey, type Item, type Member, type Place } from "./place.ts";
 
 /** Adds a member to a place. */
 export function join<Event>(engine: Engine<Event>, place: Place<Event>, terms: SubscribeTerms): Member<Event> {
@@ -30,16 +30,30 @@ export function join<Event>(engine: Engine<Event>, place: Place<Event>, terms: S
   return member;
 }
 
-/** What a member reads. */
-export function subscriptionOf<Event>(engine: Engine<Event>, member: Member<Event>): Subscription<Delivery<Event>> {
-  const deliveries = sequence<Delivery<Event>>({
-    pull(taker) {
-      if (member.over) {
-        member.taker = taker;
-        return over(member, member.over);
-      }
+/**
+ * What a member reads.
+ *
+ * @param engine The engine.
+ * @param member The member.
+ * @param give Gives it what it reads of a message that was handed out; throws nothing.
+ */
+export function subscriptionOf<Event, Read>(
+  engine: Engine<Event>,
+  member: Member<Event>,
+  give: (item: Item<Event>, reader: Taker<Read>) => void,
+): Subscription<Read> {
+  let reader: Taker<Read>;
+  const taker: Taker<Item<Event>> = {
+    give: (item) => give(item, reader),
+    end: () => reader.end(),
+    fail: (error) => reader.fail(error),
+  };
+  const deliveries = sequence<Read>({
+    pull(asker) {
+      reader = asker;
       member.taker = taker;
-      ask(engine, member);
+      if (member.over) over(member, member.over);
+      else ask(engine, member);
     },
     close() {
       if (!member.ending) leave(engine, member);
@@ -125,7 +139,7 @@ function stopAsking<Event>(engine: Engine<Event>, member: Member<Event>): void {
   engine.touch(place);
 }
 
-function answer<Event>(taker: Taker<Delivery<Event>>, how: { readonly error?: unknown }): void {
+function answer(taker: Taker<never>, how: { readonly error?: unknown }): void {
   if ("error" in how) taker.fail(how.error);
   else taker.end();
 }

@@ -11,8 +11,8 @@ export interface MessageLog<Event> {
   readonly bytes: number;
   /** The message at a position from `first` to before `end`. */
   at(position: number): StoredEvent<Event>;
-  /** Keeps a message, whose position must be `end`. */
-  push(message: StoredEvent<Event>): void;
+  /** Keeps a message, whose position must be `end`, and which takes so much room. */
+  push(message: StoredEvent<Event>, bytes: number): void;
   /** Forgets the oldest. */
   shift(): void;
   /** Takes the newest back. */
@@ -26,21 +26,23 @@ export interface MessageLog<Event> {
  */
 export function messageLog<Event>(first: number): MessageLog<Event> {
   let slots = new Array<StoredEvent<Event> | undefined>(FEW);
-  let size = FEW;
+  // Apart, because the oldest message is the one that no cache of the processor has.
+  let sizes = new Array<number>(FEW).fill(0);
   let bytes = 0;
   let start = first;
   let end = first;
   const grow = () => {
     const more = new Array<StoredEvent<Event> | undefined>(2 * slots.length);
+    const moreSizes = new Array<number>(2 * slots.length).fill(0);
     for (let position = start; position < end; position++) {
       more[position % more.length] = slots[position % slots.length];
+      moreSizes[position % more.length] = sizes[position % slots.length]!;
     }
-    slots = more;
-    size = more.length;
+    [slots, sizes] = [more, moreSizes];
   };
   const forget = (position: number) => {
-    const slot = position % size;
-    bytes -= sizeOf(slots[slot]!);
+    const slot = position % slots.length;
+    bytes -= sizes[slot]!;
     slots[slot] = undefined;
   };
 
@@ -54,11 +56,13 @@ export function messageLog<Event>(first: number): MessageLog<Event> {
     get bytes() {
       return bytes;
     },
-    at: (position) => slots[position % size]!,
-    push(message) {
+    at: (position) => slots[position % slots.length]!,
+    push(message, size) {
       if (end - start === slots.length) grow();
-      slots[end++ % size] = message;
-      bytes += sizeOf(message);
+      const slot = end++ % slots.length;
+      slots[slot] = message;
+      sizes[slot] = size;
+      bytes += size;
     },
     shift: () => forget(start++),
     pop: () => forget(--end),
@@ -66,8 +70,10 @@ export function messageLog<Event>(first: number): MessageLog<Event> {
 }
 
 /** How much room a message takes: its texts, at two bytes for a character; of what is no text nothing is known. */
-export function sizeOf({ topic, id, event, orderingKey }: OutgoingEvent<unknown>): number {
-  const characters = topic.length + id.length + (orderingKey?.length ?? 0);
+export function sizeOf(
+  { topic, id, event, orderingKey }: Omit<OutgoingEvent<unknown>, "id"> & { readonly id?: string | undefined },
+): number {
+  const characters = topic.length + (id?.length ?? 0) + (orderingKey?.length ?? 0);
   return 2 * (typeof event === "string" ? characters + event.length : characters);
 }
 

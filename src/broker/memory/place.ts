@@ -1,6 +1,6 @@
 import { coversTopic } from "../../internal/topic_name.ts";
 import type { Taker } from "../../internal/sequence.ts";
-import type { Delivery, SlowConsumerPolicy } from "../broker.ts";
+import type { SlowConsumerPolicy } from "../broker.ts";
 import type { StoredEvent, StoredGroup } from "./broker_store.ts";
 import { type Heap, heap } from "./heap.ts";
 import type { MessageLog } from "./message_log.ts";
@@ -73,7 +73,7 @@ export interface Member<Event> {
   last: Item<Event> | undefined;
   inFlight: number;
   /** What it asked with, until there is an answer. */
-  taker: Taker<Delivery<Event>> | undefined;
+  taker: Taker<Item<Event>> | undefined;
   /** Whether it asked while it had all that it may have. */
   stalled: boolean;
   /** How it ended, for the next question. */

@@ -7,6 +7,16 @@ export function createEpoch(): string {
 }
 
 /**
+ * Writes a position.
+ *
+ * @param log The name of its log.
+ * @param position Its number.
+ */
+export function positionText({ epoch }: { readonly epoch: string }, position: number): string {
+  return `${epoch}.${position}`;
+}
+
+/**
  * Finds where a subscription begins.
  *
  * A position of another log, or one that is not kept any more, is taken for the earliest: what comes twice can be told,

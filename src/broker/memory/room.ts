@@ -28,6 +28,8 @@ export function makeRoom<Event>(engine: Engine<Event>, bytes: number, nowMs: num
 
 /** Forgets what is older than messages are kept. */
 export function forgetOld<Event>(engine: Engine<Event>, nowMs: number): void {
+  if (nowMs === engine.lookedMs) return;
+  engine.lookedMs = nowMs;
   const { log, visible, limits: { retentionMs } } = engine;
   while (log.first < visible && log.at(log.first).atMs + retentionMs <= nowMs) {
     for (const place of engine.places) pass(engine, place, log.first);

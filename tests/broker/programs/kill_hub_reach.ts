@@ -3,7 +3,6 @@ import { type Identity, prove, type Trust } from "../../../src/auth/mod.ts";
 import { type Broker, hubBroker } from "../../../src/broker/mod.ts";
 import { webSocketTransport } from "../../../src/rpc/mod.ts";
 import { createWebSocket } from "../../../src/runtime/deno.ts";
-import { pause } from "../../../src/internal/pause.ts";
 import { HUB } from "./kill_app.ts";
 
 /** Who goes where. */
@@ -20,9 +19,7 @@ export async function reachHub({ identity, trust, ca, port }: HubReach): Promise
   const open = createWebSocket({ caCerts: [ca] });
   const prover = prove({ identity, trust, peer: HUB });
   const transport = stack.use(webSocketTransport(`wss://localhost:${port}`, { prover, open }));
-  let broker: Broker | undefined;
-  while (!broker) broker = await hubBroker(transport).catch(() => pause(50));
-  stack.use(broker);
+  const broker = stack.use(await hubBroker(transport));
   const all = stack.move();
   return { broker, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }

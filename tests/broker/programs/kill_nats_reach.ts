@@ -25,6 +25,7 @@ export async function connectNats(
     authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)),
     inboxPrefix,
     reconnectTimeWait: 50,
+    waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
     wsFactory: (address) => Promise.resolve({ socket: new WebSocket(address, { client }), encrypted: true }),
   });

@@ -1,4 +1,4 @@
-import type { SubscribeTerms } from "../broker_input.ts";
+import type { SubscribeTerms } from "./broker_input.ts";
 
 /** How fast a reader is, and so how many messages are fetched before it asks for them. */
 export interface ReaderPace {

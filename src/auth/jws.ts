@@ -1,5 +1,6 @@
 import { canonicalJson, type Codec, json } from "../codec/mod.ts";
 import { fromBase64, toBase64Url } from "../internal/base64.ts";
+import { decodeUtf8 } from "../internal/utf8.ts";
 import { AuthError } from "./auth_error.ts";
 import type { Signer } from "./signing_key.ts";
 import { ALGORITHM } from "./wire.ts";
@@ -38,13 +39,11 @@ export function readJws(token: string, type: string, maxBytes: number = MAX_TOKE
   const parts = SYNTAX.exec(token);
   if (!parts) throw malformed("it is not a compact JWS");
   const codec = json({ maxBytes, maxItems: maxBytes });
-  const header = decoded(parts[1]!, codec);
-  assertHeader(header.value, type);
+  const kid = kidOf(parts[1]!, type, codec);
   const payload = decoded(parts[2]!, codec);
   if (canonicalJson(payload.value) !== payload.text) throw malformed("its claims are not canonical JSON");
   const signature = fromBase64(parts[3]!);
   if (!signature) throw malformed("its signature is not canonical base64url");
-  const { kid } = header.value as { readonly kid?: string };
   return { signature, kid, claims: payload.value, signingInput: token.slice(0, token.lastIndexOf(".")) };
 }
 
@@ -56,7 +55,7 @@ export function readJws(token: string, type: string, maxBytes: number = MAX_TOKE
  * @throws {AuthError} `bad_token_signature`.
  */
 export async function verifyJws({ signature, signingInput }: UnverifiedJws, key: CryptoKey): Promise<void> {
-  if (await crypto.subtle.verify(ALGORITHM, key, signature, new TextEncoder().encode(signingInput))) return;
+  if (await crypto.subtle.verify(ALGORITHM, key, signature, encoder.encode(signingInput))) return;
   throw new AuthError("bad_token_signature", "Cannot accept the token: its signature is not its issuer's");
 }
 
@@ -69,12 +68,24 @@ export async function verifyJws({ signature, signingInput }: UnverifiedJws, key:
  * @returns The token.
  */
 export async function signJws(type: string, claims: unknown, signer: Signer): Promise<string> {
-  const header = canonicalJson({ alg: ALGORITHM, typ: type, ...signer.kid === undefined ? {} : { kid: signer.kid } });
-  const input = `${encoded(header)}.${encoded(canonicalJson(claims))}`;
-  return `${input}.${toBase64Url(await signer.sign(new TextEncoder().encode(input)))}`;
+  const input = `${headerOf(type, signer.kid)}.${encoded(canonicalJson(claims))}`;
+  return `${input}.${toBase64Url(await signer.sign(encoder.encode(input)))}`;
 }
 
 const malformed = (why: string) => new AuthError("malformed_token", `Cannot read the token: ${why}`);
+
+/** The header that this library writes. */
+function headerOf(type: string, kid?: string): string {
+  return encoded(canonicalJson({ alg: ALGORITHM, typ: type, ...kid === undefined ? {} : { kid } }));
+}
+
+/** Reads a header; the one that nearly all events have is known by its text. */
+function kidOf(header: string, type: string, codec: Codec): string | undefined {
+  if (header === headerOf(type)) return undefined;
+  const { value } = decoded(header, codec);
+  assertHeader(value, type);
+  return (value as { readonly kid?: string }).kid;
+}
 
 function assertHeader(header: unknown, type: string): void {
   const { alg, typ, kid, ...others } = (header ?? {}) as Readonly<Record<string, unknown>>;
@@ -90,16 +101,15 @@ function decoded(part: string, codec: Codec): { readonly text: string; readonly 
   const bytes = fromBase64(part);
   if (!bytes) throw malformed("a part is not canonical base64url");
   try {
-    return {
-      text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
-      value: codec.decode(bytes),
-    };
+    return { text: decodeUtf8(bytes), value: codec.decode(bytes) };
   } catch (cause) {
     throw new AuthError("malformed_token", "Cannot read the token: a part is not strict JSON", { cause });
   }
 }
 
-const encoded = (text: string) => toBase64Url(new TextEncoder().encode(text));
+const encoded = (text: string) => toBase64Url(encoder.encode(text));
+
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 /** An Ed25519 signature has 64 bytes. */
 const SYNTAX = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})$/;

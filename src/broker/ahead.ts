@@ -1,12 +1,10 @@
-import { letGo } from "../internal/let_go.ts";
-
 /** How items are worked on. */
 export interface AheadOptions<Item, Result> {
   /** Begins the work on an item; its promise never rejects. */
   readonly begin: (item: Item) => Promise<Result>;
   /** Takes an item that was begun, or came, and that nobody will ask for. */
   readonly giveBack: (item: Item) => void;
-  /** How many may be begun now, at least 1. */
+  /** How many may be begun now; the one that is asked for in any case. */
   readonly most: () => number;
 }
 
@@ -14,7 +12,7 @@ export interface AheadOptions<Item, Result> {
 export interface Ahead<Result> {
   /** The next result, undefined at the end. */
   next(): Promise<Result | undefined>;
-  /** Ends it: what nobody has asked for is given back. */
+  /** Ends it: what nobody has asked for is given back. The source is ended by whoever has it. */
   stop(): void;
 }
 
@@ -27,12 +25,17 @@ export interface Ahead<Result> {
 export function ahead<Item, Result>(source: AsyncIterator<Item>, options: AheadOptions<Item, Result>): Ahead<Result> {
   const { begin, giveBack, most } = options;
   const begun: { readonly item: Item; readonly result: Promise<Result> }[] = [];
-  const state = { ended: false, stopped: false, failure: undefined as { readonly error: unknown } | undefined };
+  const state = {
+    isAsked: false,
+    ended: false,
+    stopped: false,
+    failure: undefined as { readonly error: unknown } | undefined,
+  };
   let [wakeReader, wakeWriter] = [() => {}, () => {}];
   const fill = async () => {
     try {
       while (!state.stopped) {
-        if (begun.length >= most()) {
+        if (begun.length >= Math.max(most(), state.isAsked ? 1 : 0)) {
           await new Promise<void>((resolve) => wakeWriter = resolve);
           continue;
         }
@@ -48,16 +51,18 @@ export function ahead<Item, Result>(source: AsyncIterator<Item>, options: AheadO
       state.ended = true;
       wakeReader();
     }
-    if (state.stopped) await letGo(source);
   };
   let filling: Promise<void> | undefined;
   return {
     async next() {
+      state.isAsked = true;
       filling ??= fill();
+      wakeWriter();
       while (begun.length === 0 && !state.ended && !state.stopped) {
         await new Promise<void>((resolve) => wakeReader = resolve);
       }
       const first = begun.shift();
+      state.isAsked = false;
       if (first) {
         wakeWriter();
         return await first.result;

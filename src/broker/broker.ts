@@ -60,6 +60,14 @@ export interface BrokerSubscribeOptions {
   readonly slow?: SlowConsumerPolicy | undefined;
 }
 
+/** How a broker is given an event. */
+export interface BrokerPublishOptions {
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether to wait where the broker is full; otherwise it says so at once (`full`). @default {true} */
+  readonly waits?: boolean | undefined;
+}
+
 /** An event as a broker gives it to one subscriber. */
 export interface Delivery<Event = string> {
   /** The topic's name. */
@@ -113,11 +121,11 @@ export interface Broker<Event = string> extends AsyncDisposable {
    * Publishes an event, once, however often it is tried with the same id within two minutes.
    *
    * @param event The event.
-   * @param options What ends the waiting for a place.
+   * @param options What ends the waiting, and whether it waits for a place.
    * @returns When the broker has it; where it is durable, so that it survives.
    * @throws {BrokerError} `full`, `refused`, `unreachable`, `closed`.
    */
-  publish(event: OutgoingEvent<Event>, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  publish(event: OutgoingEvent<Event>, options?: BrokerPublishOptions): Promise<void>;
   /**
    * Subscribes to topics.
    *

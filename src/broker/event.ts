@@ -135,7 +135,9 @@ function partsOf(event: string) {
 }
 
 /** Of the bytes, not of the text, which has more than one spelling of what is no character. */
-const digestOf = (data: string, hash: HashProvider) => toBase64Url(hash.sha256(new TextEncoder().encode(data)));
+const digestOf = (data: string, hash: HashProvider) => toBase64Url(hash.sha256(encoder.encode(data)));
+
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 const malformed = (why: string) => new BrokerError("malformed_event", `Cannot read the event: ${why}`);
 

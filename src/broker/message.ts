@@ -51,7 +51,9 @@ export interface PublishOptions {
   /**
    * Its id, 1 to 128 visible ASCII characters: the same one for another attempt to publish what may have been published before.
    *
-   * @default {a new one}
+   * On a broker that others publish to without a hub, such as NATS, an id that they can guess can be used before.
+   *
+   * @default {128 random bits}
    */
   readonly id?: string;
   /** Keeps it in order with others of the topic that have the same key; 1 to 128 visible ASCII characters. */

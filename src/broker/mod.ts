@@ -16,6 +16,7 @@
 export type {
   Broker,
   BrokerProperties,
+  BrokerPublishOptions,
   BrokerSubscribeOptions,
   Delivery,
   OutgoingEvent,

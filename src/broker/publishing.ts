@@ -3,6 +3,7 @@ import { toBase64Url } from "../internal/base64.ts";
 import { CodecError } from "../codec/mod.ts";
 import { untilAborted } from "../internal/until_aborted.ts";
 import { checkMessage } from "../rpc/mod.ts";
+import type { BrokerPublishOptions } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
 import { brokerId, EVENT_ID, JOSE_TYPE, JSON_TYPE, signEvent } from "./event.ts";
 import { type Gate, note, reasonOf } from "./gate.ts";
@@ -14,12 +15,15 @@ import { mayPublish } from "./topic_rules.ts";
 /** What signs and publishes under one name. */
 export interface Publishing {
   /** Publishes a message of a contract. */
-  message(topic: Topic, message: unknown, options?: PublishOptions): Promise<Published>;
+  message(topic: Topic, message: unknown, options?: OutgoingOptions): Promise<Published>;
   /** Publishes data that are checked already. */
   data(topic: string, data: OutgoingData, options?: Pick<PublishOptions, "signal">): Promise<Published>;
   /** Waits until all that was to be published is, or failed. */
   settled(): Promise<void>;
 }
+
+/** How a message leaves. */
+export type OutgoingOptions = PublishOptions & Pick<BrokerPublishOptions, "waits">;
 
 /** Data, and what they are; encrypted only once their event has an id. */
 export interface OutgoingData {
@@ -40,13 +44,13 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
   const producer = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
   const line: Line = {
     sequences: new Map(),
-    count: 0,
     pending: new Set(),
     handedOver: new Map(),
     lastOfKey: new Map(),
   };
-  const send = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
-    const { id, orderingKey } = options;
+  const send = async (topic: string, outgoing: OutgoingData, options: OutgoingOptions & { readonly id: string }) => {
+    const { id, orderingKey, signal, waits } = options;
+    signal?.throwIfAborted(); // a number that nothing has would be missed
     const sequence = (line.sequences.get(topic) ?? 0) + 1;
     line.sequences.set(topic, sequence);
     const timeMs = gate.now();
@@ -56,20 +60,19 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
     };
     const named = brokerId({ publisher: gate.identity.id, topic, id }, gate.hash);
     const hand = async (event: string) => {
-      options.signal?.throwIfAborted(); // nobody waits for it any more
-      await gate.broker.publish({ topic, id: named, event, orderingKey }, { signal: options.signal });
+      signal?.throwIfAborted(); // nobody waits for it any more
+      await gate.broker.publish({ topic, id: named, event, orderingKey }, { signal, waits });
     };
-    await untilAborted(inTurn(line, topic, { make, hand }), options.signal, (reason) => reason);
+    await inTurn(line, topic, { make, hand });
     return { id, time: new Date(timeMs) };
   };
-  const newId = () => `${producer}-${(++line.count).toString(36)}`;
-  const data = async (topic: string, outgoing: OutgoingData, options: PublishOptions & { readonly id: string }) => {
+  // One that nobody can guess: a broker that several publish to takes an id once, from whoever sends it first.
+  const newId = () => toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+  const data = async (topic: string, outgoing: OutgoingData, options: OutgoingOptions & { readonly id: string }) => {
     const sending = () => send(topic, outgoing, options);
     const { orderingKey } = options;
-    return await pending(
-      line,
-      orderingKey === undefined ? sending() : afterKey(line, `${topic} ${orderingKey}`, sending),
-    );
+    const sent = orderingKey === undefined ? sending() : afterKey(line, `${topic} ${orderingKey}`, sending);
+    return await untilAborted(pending(line, sent), options.signal, (reason) => reason);
   };
   return {
     data: (topic, outgoing, options) => data(topic, outgoing, { ...options, id: newId() }),
@@ -105,7 +108,6 @@ export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
 /** What is on its way to the broker. */
 interface Line {
   readonly sequences: Map<string, number>;
-  count: number;
   readonly pending: Set<Promise<unknown>>;
   /** When all that came before was given to the broker, which may not have answered yet; of each topic where something is. */
   readonly handedOver: Map<string, Promise<unknown>>;

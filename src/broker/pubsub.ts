@@ -70,7 +70,7 @@ export interface PubSub extends AsyncDisposable {
  * that the policy lets its publisher publish it.
  *
  * The broker is not trusted: it can hold messages back, and nothing else. What it alters, forges, moves to another topic, or
- * delivers again after it was acknowledged, is refused and audited, and so is what comes in another order than its key demands;
+ * delivers again to a subscription that acknowledged it, is refused and audited, and so is what comes in another order than its key demands;
  * what is missing or late is told with the messages. What an encrypted topic carries, it cannot read.
  *
  * @example A message, and who gets it
@@ -176,7 +176,8 @@ async function subscribed(
     options: brokerOptions(options),
     receive: (delivery) => receive(reception, delivery),
     maxAttempts,
-    bury: deadLetter && (async (letter, signal) => await publisher.message(deadLetter, letterOf(letter), { signal })),
+    bury: deadLetter &&
+      (async (letter, signal) => await publisher.message(deadLetter, letterOf(letter), { signal, waits: false })),
     idempotency,
     async ended() {
       ended();

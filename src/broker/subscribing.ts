@@ -41,6 +41,7 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
   const desk: Desk = {
     ...setup,
     ackWaitMs,
+    maxInFlight,
     log: producerLog(group === undefined ? "all" : "some"),
     pace: readerPace({ ackWaitMs, maxInFlight }),
     pending: new Set(),
@@ -49,7 +50,7 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
   const line = ahead(inner[Symbol.asyncIterator](), {
     begin: async (delivery) => ({ cameAt: performance.now(), received: await desk.receive(delivery) }),
     giveBack: (delivery) => delivery.nack(),
-    most: () => 1 + Math.min(desk.pace.ahead, MAX_AHEAD),
+    most: () => Math.min(desk.pace.ahead, MAX_AHEAD),
   });
   const settled = async () => {
     while (desk.pending.size > 0) await Promise.all([...desk.pending]);
@@ -57,8 +58,9 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
   let over: Promise<void> | undefined;
   const end = () =>
     over ??= (async () => {
-      desk.ending.abort();
       line.stop();
+      await within(settled(), () => LETTER_MS, () => undefined).catch(() => {}); // what was acknowledged, or rejected, is so
+      desk.ending.abort();
       await settled();
       await inner[Symbol.asyncDispose]();
       await setup.ended();
@@ -81,6 +83,7 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
 
 interface Desk extends Subscribing {
   readonly ackWaitMs: number;
+  readonly maxInFlight: number;
   readonly log: ProducerLog;
   /** How fast messages are asked for, and so how many are verified before. */
   readonly pace: ReaderPace;
@@ -99,6 +102,7 @@ interface Arrived {
 async function* messagesOf(desk: Desk, line: Ahead<Arrived>, end: () => Promise<void>): AsyncGenerator<Message> {
   try {
     for (let next = await line.next(); next; next = await line.next()) {
+      while (desk.pending.size >= desk.maxInFlight) await Promise.race(desk.pending);
       const message = await taken(desk, next);
       if (!message) continue;
       desk.pace.handed(performance.now());
@@ -190,7 +194,7 @@ function messageOf(work: Work, data: unknown): Message {
   const { redelivers } = desk.gate.broker.properties;
   let isSettled = false;
   const once = (what: () => void) => {
-    if (isSettled) return;
+    if (isSettled || desk.ending.signal.aborted) return; // it was given back
     isSettled = true;
     what();
   };
@@ -253,8 +257,8 @@ function putAway(work: Work, reason: string, detail: string): void {
 /**
  * Lets go of a message only once its dead letter is published.
  *
- * A broker that is full may be so because of this very message, which would then wait for itself: the letter is left out, which is
- * recorded, before everything stands still.
+ * A broker that is full may be so because of this very message, which would then wait for itself: before everything stands still,
+ * the letter is left out, which is recorded.
  */
 function bury(
   desk: Desk,
@@ -267,9 +271,8 @@ function bury(
   const timer = setTimeout(() => late.abort(), LETTER_MS);
   const over = () => clearTimeout(timer);
   const unburied = (error: unknown) => {
-    const isFull = late.signal.aborted || reasonOf(error) === "full";
     if (ending.signal.aborted) return; // the end gives it back
-    if (!isFull) return failed();
+    if (reasonOf(error) !== "full") return failed();
     note(gate, "message.drop", { topic: letter.delivery.topic }, "full");
     done();
   };
@@ -290,7 +293,7 @@ const keyOf = ({ publisher, topic, id }: VerifiedEvent) => `${publisher.id} ${to
 const notedOf = ({ topic, id, publisher }: VerifiedEvent) => ({ topic, id, publisher: publisher.id });
 
 /** How many messages are verified before they are asked for, at most. */
-const MAX_AHEAD = 31;
+const MAX_AHEAD = 32;
 /** When to try again what should have worked, in milliseconds: later each time. */
 const retryMs = (delivery: Delivery) => Math.min(1_000 * 2 ** Math.min(attemptOf(delivery) - 1, 6), 60_000);
 /** How often that is: for about a quarter of an hour. */

@@ -46,6 +46,10 @@ function write(value: unknown, depth: number): string {
 }
 
 function writeString(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   if (!text.isWellFormed()) throw cannotEncode("a string holds a lone surrogate");
   return JSON.stringify(text);
 }
+
+/** Visible ASCII and spaces, which stand for themselves; most texts are nothing else, and need no escaping. */
+const PLAIN = /^[ !#-[\]-~]*$/;

@@ -6,8 +6,11 @@ import { type CheckedServeOptions, type Handling, isUpgrade, type Listener } fro
  * has not sent yet, and nothing tells when that is done. A client that reads more slowly loses the rest.
  */
 const FLUSH_MS = 1_000;
-/** How long Deno lets a WebSocket be silent before it closes it, in seconds: a connection's own heartbeat comes first. */
-const WEB_SOCKET_IDLE_SECONDS = 120;
+/**
+ * Deno's own timer of a silent WebSocket, which is off: a connection has a heartbeat of its own, and the timer goes on for up to
+ * a minute after a connection was closed, and keeps the process that long.
+ */
+const NO_IDLE_TIMER = 0;
 
 /**
  * Listens with `Deno.serve` for HTTP/2 and HTTP/1.1 over TLS.
@@ -93,7 +96,7 @@ async function respond(
   const outcome = await upgrade(request);
   if (outcome instanceof Response) return outcome;
   try {
-    const options = { protocol: outcome.protocol, idleTimeout: WEB_SOCKET_IDLE_SECONDS };
+    const options = { protocol: outcome.protocol, idleTimeout: NO_IDLE_TIMER };
     const { socket, response } = Deno.upgradeWebSocket(request, options);
     active.begin(); // until the connection is closed
     sockets.add(socket);

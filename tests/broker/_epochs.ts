@@ -10,7 +10,9 @@ import { type HeldTimers, heldTimers } from "../registry/_rig.ts";
 import { type Bus, messageOf, signedBus, until } from "./_signed_bus.ts";
 
 export const TOPIC = "orders.v1.placed";
-export const GATHER_MS = 250;
+/** Of a quarter of a second, all but the last moment. */
+export const GATHER_MS = 150;
+export const QUIET_MS = 100;
 export const ASK_MS = 100;
 export const ANSWER_MS = 50;
 export const WAIT_MS = 5_000;
@@ -55,9 +57,11 @@ export async function epochs(): Promise<Epochs> {
     let done = false;
     const end = () => void (done = true);
     promise.then(end, end);
-    await until(() => done || waits.some((ms) => timers.waits().includes(ms)));
-    for (const ms of waits) {
-      if (!done) await fire(ms);
+    while (!done) {
+      await until(() => done || waits.some((ms) => timers.waits().includes(ms)));
+      for (const ms of waits) {
+        if (!done) await fire(ms);
+      }
     }
     return await promise;
   };
@@ -70,7 +74,7 @@ export async function epochs(): Promise<Epochs> {
     async publisher(name = "orders", options = {}) {
       const identity = await join(name);
       const keys = topicKeys(await bus.as(identity), { now, ...options });
-      const current = (topic = TOPIC) => settled(keys.current(topic), [ASK_MS, GATHER_MS]);
+      const current = (topic = TOPIC) => settled(keys.current(topic), [ASK_MS, GATHER_MS, QUIET_MS]);
       return {
         identity,
         keys,

@@ -1,7 +1,7 @@
 // What stands in for signed events over a broker: everybody's events in one place, verified by definition, so that what is tested
 // is what publishers and subscribers of encrypted topics do with them.
 import type { Identity, Workload } from "../../src/auth/mod.ts";
-import type { Subscription } from "../../src/broker/broker.ts";
+import type { StartPosition, Subscription } from "../../src/broker/broker.ts";
 import { BrokerError } from "../../src/broker/broker_error.ts";
 import { JOSE_TYPE } from "../../src/broker/event.ts";
 import { encryptData } from "../../src/broker/encryption/event_encryption.ts";
@@ -18,6 +18,14 @@ export interface Bus {
   readonly revoked: Set<string>;
   /** Whether it keeps events for who comes later. */
   keeps: boolean;
+  /** What was asked for with each subscription. */
+  readonly starts: { readonly pattern: string; readonly start: StartPosition | undefined }[];
+  /** What ends each publish. */
+  readonly signals: (AbortSignal | undefined)[];
+  /** The number of what was revoked; with `undefined` it follows from who was. */
+  revision: number | undefined;
+  /** How often it was asked who may read. */
+  judged: number;
   /** Stands before each publish; it may wait, and it may throw. */
   gate: (topic: string) => Promise<void> | void;
   as(identity: Identity): Promise<SignedEvents>;
@@ -58,6 +66,10 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
     log: [],
     revoked: new Set(),
     keeps: false,
+    starts: [],
+    signals: [],
+    revision: undefined,
+    judged: 0,
     gate: () => {},
     async eventOf(identity, topic, data, changes) {
       const publisher = await workload(identity);
@@ -79,7 +91,11 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
       await Promise.resolve();
       return {
         id: identity.id,
-        async publish(topic, data) {
+        get revision() {
+          return bus.revision ?? bus.revoked.size;
+        },
+        async publish(topic, data, { signal } = {}) {
+          bus.signals.push(signal);
           await bus.gate(topic);
           const event = await bus.eventOf(identity, topic, data);
           bus.log.push(event);
@@ -87,13 +103,20 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
         },
         // deno-lint-ignore require-await
         async subscribe(pattern, { start } = {}) {
-          if (start === "earliest" && !bus.keeps) throw new BrokerError("unsupported", "Cannot begin there");
-          const before = start === "earliest" ? bus.log.filter(({ topic }) => coversTopic(pattern, topic)) : [];
+          if (start !== undefined && !bus.keeps) throw new BrokerError("unsupported", "Cannot begin there");
+          const fromMs = start === "earliest"
+            ? 0
+            : (start as { readonly time?: Date } | undefined)?.time?.getTime() ?? Infinity;
+          const before = bus.log.filter(({ topic, timeMs }) => coversTopic(pattern, topic) && timeMs >= fromMs);
+          bus.starts.push({ pattern, start });
           const listener: Listener = { pattern, queue: before, wake: undefined, ended: false };
           listeners.add(listener);
           return subscriptionOf(listener, () => listeners.delete(listener));
         },
-        mayRead: (reader) => !bus.revoked.has(reader.id),
+        mayRead(reader) {
+          bus.judged++;
+          return !bus.revoked.has(reader.id);
+        },
       };
     },
     async idle() {

@@ -6,7 +6,7 @@ import { joinTopic, keysTopic } from "../../src/broker/topic_rules.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { until } from "./_signed_bus.ts";
-import { ANSWER_MS, ASK_MS, epochs, TOPIC, WAIT_MS } from "./_epochs.ts";
+import { ANSWER_MS, ASK_MS, epochs, GATHER_MS, QUIET_MS, TOPIC, WAIT_MS } from "./_epochs.ts";
 
 const because = (reason: string) => ({ name: "BrokerError", reason });
 
@@ -102,13 +102,13 @@ describe("the keys of a publisher", () => {
     assert.equal(rig.announced().length, before);
   });
 
-  test("with nobody there, current() gives a key that is announced to nobody", async () => {
+  test("with nobody there, current() gives a key that is announced to nobody, and given to who comes while it is in use", async () => {
     using rig = await epochs();
     await using publisher = await rig.publisher();
     const message = await publisher.say("one");
     assert.deepEqual(rig.announced(), [{ wraps: [] }]);
     await using reader = await rig.reader(await rig.join("billing"));
-    assert.equal(await rig.outcome(reader, message), "no_key");
+    assert.equal(await rig.outcome(reader, message), "one");
   });
 
   test("a publisher keeps its last 8 keys for those who come again", async () => {
@@ -121,8 +121,8 @@ describe("the keys of a publisher", () => {
     const fresh = await generateEncryptionKey();
     await using again = await rig.reader({ ...mail, encryptionKey: () => Promise.resolve(fresh) });
     const outcomes = [];
-    for (const message of messages) outcomes.push(await rig.outcome(again, message));
-    assert.deepEqual(outcomes, ["no_key", "1", "2", "3", "4", "5", "6", "7", "8"]);
+    for (const message of messages.reverse()) outcomes.push(await rig.outcome(again, message));
+    assert.deepEqual(outcomes, ["8", "7", "6", "5", "4", "3", "2", "1", "no_key"]);
   });
 
   test("current() gives a new key when the present one is an hour old, and not before", async () => {
@@ -200,6 +200,134 @@ describe("the keys of a publisher", () => {
     const message = await publisher.say("three");
     assert.equal(await rig.outcome(other, message), "three");
     assert.equal(await rig.outcome(reader, message), "three");
+  });
+
+  test("a publisher begins with what the broker has kept of as long as a request may hold", async () => {
+    using rig = await epochs();
+    rig.bus.keeps = true;
+    await using publisher = await rig.publisher();
+    await publisher.current();
+    const asked = rig.bus.starts.filter(({ pattern }) => pattern === joinTopic(TOPIC));
+    assert.deepEqual(asked.map(({ start }) => start), [{ time: new Date(rig.world.now() - 660_000) }]);
+  });
+
+  test("a publisher listens on while requests keep coming, and for five seconds at most", async () => {
+    using rig = await epochs();
+    const mail = await rig.join("mail");
+    const ask = async () => rig.bus.deliver(await rig.bus.eventOf(mail, joinTopic(TOPIC), "{}"));
+    const gathered = async (isOver: (moments: number) => boolean) => {
+      await using publisher = await rig.publisher();
+      let given = false;
+      const current = publisher.keys.current(TOPIC).then(() => given = true);
+      await until(() => rig.timers.waits().includes(GATHER_MS));
+      await rig.fire(GATHER_MS);
+      let moments = 0;
+      for (; !given; moments++) {
+        await until(() => given || rig.timers.waits().includes(QUIET_MS));
+        if (given) break;
+        if (!isOver(moments)) await ask();
+        await rig.bus.idle();
+        rig.timers.fire(QUIET_MS);
+        await rig.bus.idle();
+      }
+      await current;
+      return moments;
+    };
+    assert.equal(await gathered(() => true), 1);
+    assert.equal(await gathered((moments) => moments >= 5), 6);
+    assert.equal(await gathered(() => false), 48);
+  });
+
+  test("a publisher listens for longer where the way to the broker is long", async () => {
+    using rig = await epochs();
+    await using publisher = await rig.publisher();
+    rig.bus.gate = () => rig.world.now.pass(200);
+    const current = publisher.keys.current(TOPIC);
+    await until(() => rig.timers.waits().length > 0);
+    assert.deepEqual(rig.timers.waits(), [4 * 200 - QUIET_MS]);
+    await publisher[Symbol.asyncDispose]();
+    await assert.rejects(current, because("closed"));
+  });
+
+  test("current() ends when the publisher is disposed, whatever the broker does not answer", async () => {
+    for (const silent of [1, 2]) {
+      using rig = await epochs();
+      await using publisher = await rig.publisher();
+      await using _reader = await rig.reader(await rig.join("billing"));
+      let announcements = 0;
+      rig.bus.gate = (topic) =>
+        topic === keysTopic(TOPIC) && ++announcements === silent ? new Promise<void>(() => {}) : undefined;
+      const current = publisher.current();
+      const refused = assert.rejects(current, because("closed"));
+      await (async () => {
+        while (announcements < silent) {
+          await rig.timers.settle();
+          for (const ms of [GATHER_MS, QUIET_MS]) if (rig.timers.waits().includes(ms)) await rig.fire(ms);
+        }
+      })();
+      const signal = rig.bus.signals.at(-1);
+      assert.equal(signal?.aborted, false);
+      await publisher[Symbol.asyncDispose]();
+      await refused;
+      assert.equal(signal.aborted, true, "nor does the publish go on");
+    }
+  });
+
+  test("with 1,000 members, who may read is asked again only when somebody was revoked, or a second later", async () => {
+    using rig = await epochs();
+    await using publisher = await rig.publisher();
+    await publisher.current();
+    await using _first = await rig.reader(await rig.join("billing"));
+    await using _second = await rig.reader(await rig.join("mail"));
+    await publisher.current();
+    const judged = async (messages: number) => {
+      rig.bus.judged = 0;
+      for (let i = 0; i < messages; i++) await publisher.keys.current(TOPIC);
+      return rig.bus.judged;
+    };
+    assert.equal(await judged(100), 0);
+    rig.bus.revision = 7;
+    assert.equal(await judged(100), 2);
+    rig.world.now.pass(999);
+    assert.equal(await judged(100), 0);
+    rig.world.now.pass(1);
+    assert.equal(await judged(100), 2);
+  });
+
+  test("who comes and goes by itself has 16 keys made at once, and then one a second, but nobody reads who may not", async () => {
+    using rig = await epochs();
+    await using publisher = await rig.publisher();
+    await using stays = await rig.reader(await rig.join("billing"));
+    const mail = await rig.join("mail");
+    const change = async () => {
+      await using _reader = await rig.reader(mail);
+      await publisher.say("there");
+    };
+    const kids = async (times: number) => {
+      const all = new Set<string>();
+      for (let i = 0; i < times; i++) {
+        await change();
+        await rig.bus.idle();
+        all.add((await publisher.say("gone")).kid);
+      }
+      return all.size;
+    };
+    assert.equal(await kids(8), 8);
+    assert.equal(await kids(8), 1);
+    rig.world.now.pass(1_001);
+    const before = rig.announced().filter(({ kid }) => kid).length;
+    await kids(8);
+    assert.equal(new Set(rig.announced().slice(0).map(({ kid }) => kid)).size > before, true);
+    await using held = await rig.reader(mail);
+    assert.equal(
+      await rig.outcome(held, await publisher.say("while it waits")),
+      "while it waits",
+      "it is given the present key",
+    );
+    rig.bus.revoked.add(mail.id);
+    const last = await publisher.say("last");
+    assert.equal(await rig.outcome(stays, last), "last");
+    assert.equal(await rig.outcome(held, last), "no_key");
   });
 
   test("a publisher that starts again finds out who is there, from what the broker keeps too", async () => {

@@ -1,6 +1,6 @@
 import { BrokerError } from "../../src/broker/broker_error.ts";
 import { readJoin, writeAnnouncement } from "../../src/broker/encryption/key_exchange.ts";
-import { subscribeFromStart } from "../../src/broker/encryption/key_subscription.ts";
+import { subscribeFrom } from "../../src/broker/encryption/key_subscription.ts";
 import { keysTopic } from "../../src/broker/topic_rules.ts";
 import { joinRequests } from "../../src/broker/encryption/join_requests.ts";
 import assert from "node:assert/strict";
@@ -84,6 +84,7 @@ describe("the keys that a subscriber asks for", () => {
     await using publisher = await rig.publisher();
     await using _first = await rig.reader(await rig.join("billing"));
     const message = await publisher.say("one");
+    await publisher[Symbol.asyncDispose]();
     await using reader = await rig.reader(await rig.join("mail"));
     assert.equal(await rig.outcome(reader, message), "no_key");
     await assert.rejects(reader.decrypt(message), because("no_key"));
@@ -117,7 +118,7 @@ describe("the keys that a subscriber asks for", () => {
     await using requests = joinRequests(signed, { key, expiresAtMs, isAwaited, now: rig.world.now });
     await requests.join(TOPIC);
     const kids = Array.from({ length: 10 }, (_, i) => `${i}`.padStart(43, "k"));
-    const ask = () => kids.forEach((kid) => requests.ask(TOPIC, { publisher: "p", topic: TOPIC, kid }));
+    const ask = () => kids.forEach((kid) => requests.ask({ publisher: "p", topic: TOPIC, kid }));
     ask();
     await rig.fire(ASK_MS);
     assert.deepEqual(sent, [[]], "all of them came");
@@ -125,9 +126,26 @@ describe("the keys that a subscriber asks for", () => {
     ask();
     await rig.fire(ASK_MS);
     assert.deepEqual(sent, [[], kids.slice(1, 9), kids.slice(9)]);
-    requests.ask(TOPIC);
+    requests.ask({ publisher: "p", topic: TOPIC });
     await rig.fire(ASK_MS);
     assert.deepEqual(sent.at(-1), []);
+  });
+
+  test("a subscriber answers a publisher that asks who is there at once, and one that asks just then a moment later", async () => {
+    using rig = await epochs();
+    await using _reader = await rig.reader(await rig.join("billing"), "orders.>");
+    const orders = await rig.join("orders");
+    const question = async () => {
+      rig.bus.deliver(await rig.bus.eventOf(orders, keysTopic(TOPIC), writeAnnouncement({ wraps: [] })));
+      await rig.bus.idle();
+      return rig.bus.log.length;
+    };
+    assert.equal(await question(), 1);
+    assert.equal(await question(), 1);
+    await rig.fire(ASK_MS);
+    assert.equal(rig.bus.log.length, 2);
+    rig.world.now.pass(ASK_MS);
+    assert.equal(await question(), 3);
   });
 
   test("a key that was wrapped wrongly is left out, and the next one is taken", async () => {
@@ -146,7 +164,7 @@ describe("the keys that a subscriber asks for", () => {
     assert.equal(await reader.decrypt(message), "two", "at once");
   });
 
-  test("subscribeFromStart() begins with the earliest, or where that is unsupported with what follows", async () => {
+  test("subscribeFrom() begins with the earliest, or where that is unsupported with what follows", async () => {
     using rig = await epochs();
     const signed = await rig.bus.as(await rig.join("mail"));
     const starts: unknown[] = [];
@@ -156,15 +174,15 @@ describe("the keys that a subscriber asks for", () => {
       if (reason && options) throw new BrokerError(reason, "Cannot subscribe");
       return signed.subscribe(pattern);
     };
-    await subscribeFromStart({ ...signed, subscribe }, TOPIC);
+    await subscribeFrom({ ...signed, subscribe }, TOPIC, "earliest");
     reason = "unsupported";
-    await subscribeFromStart({ ...signed, subscribe }, TOPIC);
+    await subscribeFrom({ ...signed, subscribe }, TOPIC, "earliest");
     reason = "refused";
-    await assert.rejects(subscribeFromStart({ ...signed, subscribe }, TOPIC), because("refused"));
+    await assert.rejects(subscribeFrom({ ...signed, subscribe }, TOPIC, "earliest"), because("refused"));
     assert.deepEqual(starts, ["earliest", "earliest", undefined, "earliest"]);
   });
 
-  test("joinRequests() asks for the keys of 1,024 topics, and of no more", async () => {
+  test("joinRequests() asks for the keys of 1,024 topics, and of more gives up those of whoever shows the most", async () => {
     using rig = await epochs();
     const mail = await rig.join("mail");
     const asked = new Set<string>();
@@ -176,10 +194,16 @@ describe("the keys that a subscriber asks for", () => {
     const { jwk: key } = await mail.encryptionKey();
     const expiresAtMs = () => Promise.resolve(rig.world.now() + 60_000);
     await using requests = joinRequests(signed, { key, expiresAtMs, isAwaited: () => true, now: rig.world.now });
-    for (let i = 0; i < 1_024; i++) await requests.join(`t${i}`);
-    await assert.rejects(requests.join("one_more"), because("full"));
-    await requests.join("t0");
+    for (let i = 0; i < 4; i++) requests.ask({ publisher: "honest", topic: `own${i}` });
+    for (let i = 0; i < 1_020; i++) requests.ask({ publisher: "loud", topic: `t${i}` });
+    await rig.timers.settle();
     assert.equal(asked.size, 1_024);
+    requests.keep("t0");
+    for (let i = 1_020; i < 1_030; i++) requests.ask({ publisher: "loud", topic: `t${i}` });
+    requests.ask({ publisher: "honest", topic: "own4" });
+    const has = (topics: readonly string[]) => topics.map((topic) => requests.has(topic));
+    assert.deepEqual(has(["own0", "own1", "own2", "own3", "own4"]), [true, true, true, true, true]);
+    assert.deepEqual(has(["t0", "t1", "t11", "t12", "t1029"]), [true, false, false, true, true]);
   });
 
   test("what is disposed has no timers, gives no keys and waits for none", async () => {

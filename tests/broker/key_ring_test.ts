@@ -67,10 +67,69 @@ describe("the keys of a subscriber", () => {
   test("wait() waits for 1,024 keys at once", async () => {
     using timers = heldTimers();
     const own = ring();
-    const waiting = Array.from({ length: 1_024 }, (_, i) => own.wait(keyOf({ kid: `${i}` }), nothing));
+    let asked = 0;
+    const waiting = Array.from({ length: 1_024 }, (_, i) => own.wait(keyOf({ publisher: `p${i}` }), () => asked++));
     assert.equal(await own.wait(keyOf({ kid: "one more" }), () => assert.fail("it was asked for")), undefined);
+    assert.equal(asked, 1_024);
     own[Symbol.dispose]();
     assert.deepEqual(new Set(await Promise.all(waiting)), new Set([undefined]));
+    assert.deepEqual(timers.waits(), []);
+  });
+
+  test("wait() waits for 4 keys of one publisher and topic at once, and for 64 of one publisher", async () => {
+    using timers = heldTimers();
+    const own = ring();
+    const begun = (change: Partial<EpochKey>) => {
+      let isAsked = false;
+      own.wait(keyOf(change), () => isAsked = true);
+      return isAsked;
+    };
+    const count = (change: (i: number) => Partial<EpochKey>) =>
+      Array.from({ length: 100 }, (_, i) => begun(change(i))).filter(Boolean).length;
+    assert.equal(count((i) => ({ kid: `${i}` })), 4);
+    own.add(keyOf({ kid: "2" }));
+    assert.equal(count((i) => ({ kid: `more${i}` })), 1);
+    assert.equal(count((i) => ({ topic: `t${i}` })), 60);
+    assert.equal(count((i) => ({ publisher: "other", kid: `${i}` })), 4, "others have their own");
+    own[Symbol.dispose]();
+    assert.deepEqual(timers.waits(), []);
+  });
+
+  test("wait() waits for no key of a publisher and topic after one did not come, and for those of others", async () => {
+    using timers = heldTimers();
+    const now = clock();
+    const own = ring(now);
+    const waiting = own.wait(key, nothing);
+    now.pass(5_000);
+    timers.fire(5_000);
+    assert.equal(await waiting, undefined);
+    now.pass(29_999);
+    assert.equal(await own.wait(keyOf({ kid: "next" }), () => assert.fail("it was asked for")), undefined);
+    let asked = 0;
+    own.wait(keyOf({ publisher: "other" }), () => asked++);
+    own.wait(keyOf({ topic: "other.v1" }), () => asked++);
+    now.pass(1);
+    own.wait(keyOf({ kid: "next" }), () => asked++);
+    assert.equal(asked, 3);
+    own[Symbol.dispose]();
+  });
+
+  test("wait() waits no longer for a publisher than a sixth of the time, however many topics it has", async () => {
+    using timers = heldTimers();
+    const now = clock();
+    const own = ring(now);
+    let waitedMs = 0;
+    for (let i = 0; now() < clock()() + 300_000; i++) {
+      let isAsked = false;
+      const waiting = own.wait(keyOf({ topic: `t${i}` }), () => isAsked = true);
+      now.pass(isAsked ? 4_999 : 1_000);
+      if (!isAsked) continue;
+      waitedMs += 4_999;
+      // Each comes as late as it can.
+      own.add(keyOf({ topic: `t${i}` }));
+      await waiting;
+    }
+    assert.ok(waitedMs >= 40_000 && waitedMs <= 65_000, `${waitedMs}`);
     assert.deepEqual(timers.waits(), []);
   });
 });

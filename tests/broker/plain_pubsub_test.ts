@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as v from "valibot";
 import { plainPubSub, topic } from "../../src/broker/mod.ts";
+import { manualClock } from "./_clock.ts";
+import { isSettled } from "./_conformance_rig.ts";
 
 const Note = topic("notes.v1.written", v.strictObject({ text: v.string(), tags: v.optional(v.array(v.string())) }));
 
@@ -100,4 +102,25 @@ test("subscribe() goes on behind a message's position", async () => {
   const [, two] = await take(reading(notes), 2);
   await using rest = await bus.subscribe(Note, { start: { after: two!.position! } });
   assert.equal((await take(reading(rest), 1))[0]!.data.text, "three");
+});
+
+test("subscribe() counts how long a message is out from when it was handed out, also while the time of day stands still", async () => {
+  for (const isStill of [false, true]) {
+    const clock = manualClock();
+    await using bus = plainPubSub({ clock, now: isStill ? () => 5 : clock.now });
+    await using notes = await bus.subscribe(Note, { ackWaitMs: 5_000 });
+    const read = reading(notes);
+    await bus.publish(Note, { text: "one" });
+    await take(read, 1);
+    clock.pass(isStill ? 1_000 : 600); // a still time of day is noticed once a second
+    await bus.publish(Note, { text: "two" });
+    await take(read, 1);
+    clock.pass(isStill ? 4_000 : 4_400);
+    assert.deepEqual((await take(read, 1)).map(({ data, attempt }) => [data.text, attempt]), [["one", 2]]);
+    const next = read.next();
+    clock.pass(isStill ? 999 : 599);
+    assert.equal(await isSettled(next), false);
+    clock.pass(1);
+    assert.equal((await next).value.data.text, "two");
+  }
 });

@@ -32,6 +32,23 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   await mustCome(come(), what);
 }
 
+/** Ends what waits 10 s for something that never comes. */
+async function endOf(...ending: readonly AsyncDisposable[]): Promise<void> {
+  const timers = heldTimers();
+  try {
+    const ended = Promise.all(ending.map((each) => each[Symbol.asyncDispose]()));
+    let isOver = false;
+    ended.then(() => isOver = true);
+    for (let turn = 0; turn < 200 && !isOver; turn++) {
+      await timers.settle();
+      for (const _ of ending) if (timers.waits().includes(10_000)) timers.fire(10_000);
+    }
+    assert.ok(isOver, "it ends");
+  } finally {
+    timers[Symbol.dispose]();
+  }
+}
+
 describe("PubSub.subscribe() and dead letters", () => {
   test("PubSub.subscribe() refuses dead letters that would come to the subscription itself", async () => {
     await using place = await market();
@@ -45,27 +62,19 @@ describe("PubSub.subscribe() and dead letters", () => {
   test("PubSub.subscribe() leaves a dead letter out where the broker stays full because of it, and goes on", async () => {
     await using place = await market(({ now }) => memoryBroker({ now, maxMessages: 2 }));
     const [shop, billing] = [await place.join("shop"), await place.join("billing")];
-    const timers = heldTimers();
-    try {
-      await using orders = await billing.subscribe(OrderPlaced, { group: "g", deadLetter: Dead });
-      const source = orders[Symbol.asyncIterator]();
-      await shop.publish(OrderPlaced, { id: "1" });
-      await shop.publish(OrderPlaced, { id: "2" });
-      (await source.next()).value!.reject("nobody can do this"); // its letter has no room, and makes none
-      const third = shop.publish(OrderPlaced, { id: "3" });
-      while (!timers.waits().includes(10_000)) await timers.settle();
-      timers.fire(10_000);
-      await timers.settle();
-      (await source.next()).value!.ack();
-      await third;
-      assert.equal((await source.next()).value!.data.id, "3");
-      assert.deepEqual(
-        billing.events.filter(({ event }) => event === "message.drop").map(({ reason }) => reason),
-        ["full"],
-      );
-    } finally {
-      timers[Symbol.dispose]();
-    }
+    await using orders = await billing.subscribe(OrderPlaced, { group: "g", deadLetter: Dead });
+    const source = orders[Symbol.asyncIterator]();
+    await shop.publish(OrderPlaced, { id: "1" });
+    await shop.publish(OrderPlaced, { id: "2" });
+    (await source.next()).value!.reject("nobody can do this"); // its letter has no room, and makes none
+    const third = shop.publish(OrderPlaced, { id: "3" });
+    (await source.next()).value!.ack();
+    await mustCome(third, "room");
+    assert.equal((await source.next()).value!.data.id, "3");
+    assert.deepEqual(
+      billing.events.filter(({ event }) => event === "message.drop").map(({ reason }) => reason),
+      ["full"],
+    );
   });
 
   test("PubSub.subscribe() gives back what it could not put away when it ends", async () => {
@@ -80,7 +89,7 @@ describe("PubSub.subscribe() and dead letters", () => {
     const orders = await billing.subscribe(OrderPlaced, { group: "g", deadLetter: Dead });
     await shop.publish(OrderPlaced, { id: "1" });
     (await orders[Symbol.asyncIterator]().next()).value!.reject();
-    await mustCome(Promise.resolve(orders[Symbol.asyncDispose]()), "the end");
+    await endOf(orders);
     const next = await place.join("billing");
     await using again = await next.subscribe(OrderPlaced, { group: "g" });
     assert.deepEqual((await read(again, 1)).map(({ data, attempt }) => [data.id, attempt]), [["1", 2]]);
@@ -88,6 +97,45 @@ describe("PubSub.subscribe() and dead letters", () => {
 });
 
 describe("PubSub.subscribe() and how it ends", () => {
+  test("Subscription: what was acknowledged or rejected right before the loop was left is so", async () => {
+    const slow: IdempotencyStore = { has: () => false, add: () => new Promise((done) => setTimeout(done, 5)) };
+    await using place = await market();
+    const [shop, billing] = [await place.join("shop"), await place.join("billing")];
+    for (const id of ["1", "2", "3"]) await shop.publish(OrderPlaced, { id });
+    const options = { group: "g", start: "earliest", idempotency: slow, deadLetter: Dead } as const;
+    for await (const message of await billing.subscribe(OrderPlaced, options)) {
+      message.ack();
+      break;
+    }
+    for await (const message of await billing.subscribe(OrderPlaced, options)) {
+      assert.equal(message.data.id, "2");
+      message.reject("no");
+      break;
+    }
+    for await (const message of await billing.subscribe(OrderPlaced, options)) {
+      assert.deepEqual([message.data.id, message.attempt], ["3", 1]);
+      break;
+    }
+    assert.ok(billing.events.some(({ event }) => event === "message.bury"));
+  });
+
+  test("Subscription: a handler that throws has nobody's attempts counted but its own message's", async () => {
+    await using place = await market();
+    const [shop, billing] = [await place.join("shop"), await place.join("billing")];
+    for (const id of ["poison", "1", "2", "3"]) await shop.publish(OrderPlaced, { id });
+    for (let crash = 1; crash <= 3; crash++) {
+      const crashing = async () => {
+        for await (const { data } of await billing.subscribe(OrderPlaced, { group: "g", start: "earliest" })) {
+          throw new Error(data.id);
+        }
+      };
+      await assert.rejects(crashing(), /poison/);
+    }
+    await using again = await billing.subscribe(OrderPlaced, { group: "g" });
+    const came = (await read(again, 4)).map(({ data, attempt }) => [data.id, attempt]);
+    assert.deepEqual(came, [["poison", 4], ["1", 1], ["2", 1], ["3", 1]]);
+  });
+
   test("PubSub.subscribe() that is under way when everything ends leaves nothing behind", async () => {
     await using place = await market();
     let opened = 0;
@@ -210,7 +258,7 @@ describe("Message.ack() with a store that fails", () => {
     await shop.publish(OrderPlaced, { id: "1" });
     const waiting = asked[Symbol.asyncIterator]().next();
     (await told[Symbol.asyncIterator]().next()).value!.ack();
-    await mustCome(Promise.all([asked, told].map((each) => each[Symbol.asyncDispose]())), "the end");
+    await endOf(asked, told);
     assert.equal((await mustCome(waiting, "the loop")).done, true);
   });
 });
@@ -231,15 +279,8 @@ describe("PubSub.publish() while a broker holds keys back", () => {
     await mustCome(shop.publish(OrderPlaced, { id: "3" }), "another topic");
     given.abort(new Error("enough"));
     await assert.rejects(first, /enough/);
-    const timers = heldTimers();
-    const ending = shop[Symbol.asyncDispose]();
-    try {
-      for (let turn = 0; turn < 100 && !timers.waits().includes(10_000); turn++) await timers.settle();
-      timers.fire(10_000);
-    } finally {
-      timers[Symbol.dispose]();
-    }
-    await assert.rejects(mustCome(second, "the second"));
-    await ending;
+    const refused = assert.rejects(second, refusedAs("closed"));
+    await endOf(shop);
+    await mustCome(refused, "the second");
   });
 });

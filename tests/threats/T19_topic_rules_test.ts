@@ -119,7 +119,7 @@ test("T19 nobody publishes to a wildcard, whatever its rules cover", async () =>
   await all.publish(OrderPlaced, { id: "1" });
 });
 
-test("T19 a client that asks nobody is refused by the hub, and what it signs by everybody else", async () => {
+test("T26 a client that asks nobody is refused by the hub, and what it signs by everybody else", async () => {
   const here = await world();
   await using served = await hub(here);
   const billing = await here.join(id("billing"));

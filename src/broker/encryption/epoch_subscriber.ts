@@ -8,7 +8,7 @@ import { readAnnouncement } from "./key_exchange.ts";
 import { type JoinRequests, joinRequests } from "./join_requests.ts";
 import { rateLimit } from "./key_rate.ts";
 import { type KeyName, type KeyRing, keyRing } from "./key_ring.ts";
-import { subscribeFromStart } from "./key_subscription.ts";
+import { subscribeFrom } from "./key_subscription.ts";
 import { encryptionThumbprint, unwrapKey, type WrappedAs } from "./key_wrap.ts";
 import type { SignedEvents } from "../signed_events.ts";
 import { keysTopic } from "../topic_rules.ts";
@@ -72,11 +72,13 @@ export async function keysFor(signed: SignedEvents, pattern: string, options: Ke
     throw error;
   }
 
-  const keyOf = async (name: KeyName) =>
-    ring.get(name) ?? (ended ? undefined : await ring.wait(name, () => {
+  const keyOf = async (name: KeyName) => {
+    requests.keep(name.topic);
+    return ring.get(name) ?? (ended ? undefined : await ring.wait(name, () => {
       announcements.listen().catch(() => {}); // there is another message
-      requests.ask(name.topic, name);
+      requests.ask(name);
     }));
+  };
 
   return {
     async decrypt({ topic, id, data, contentType, publisher: { id: publisher } }) {
@@ -110,12 +112,16 @@ function takerOf({ own, subscriber, ring, requests, now }: Taking): (event: Veri
     const topic = name.slice(keysTopic("").length);
     if (!announcement || name !== keysTopic(topic)) return;
     const { kid, wraps } = announcement;
-    if (!requests.has(topic) || (kid === undefined && patience(`${publisher} ${topic}`))) requests.ask(topic);
+    if (!requests.has(topic) || (kid === undefined && patience(`${publisher} ${topic}`))) {
+      requests.ask({ topic, publisher });
+    }
     if (kid === undefined || ring.get({ publisher, topic, kid })) return;
     const wrap = wraps.find(({ to, id }) => to === subscriber.thumbprint && id === subscriber.id);
     // One that cannot be unwrapped was made wrong by its publisher, who gave no key then.
     const key = wrap && await unwrapKey(own, wrap, { publisher, topic, kid, subscriber }).catch(() => undefined);
-    if (key) ring.add(key);
+    if (!key) return;
+    ring.add(key);
+    requests.keep(topic);
   };
 }
 
@@ -130,7 +136,7 @@ function listener(signed: SignedEvents, pattern: string, take: (event: VerifiedE
   let ended = false;
 
   async function follow(): Promise<void> {
-    const opened = await subscribeFromStart(signed, pattern);
+    const opened = await subscribeFrom(signed, pattern, "earliest");
     if (ended) return await opened[Symbol.asyncDispose]();
     subscription = opened;
     const reading = async () => {

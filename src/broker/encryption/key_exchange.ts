@@ -63,6 +63,8 @@ function read<Output>(data: string, schema: v.GenericSchema<unknown, Output>): O
   }
 }
 
+/** For how long a subscriber asks for keys, in milliseconds; it asks again when half of that is over. */
+export const LEASE_MS = 600_000;
 /** How many keys one request may ask for. */
 export const MAX_ASKED = 8;
 /** How many wraps one announcement may hold, each of at most 2.3 KB. */

@@ -2,7 +2,7 @@ import { type EncryptionKey, importPeerKey, type Workload } from "../../auth/mod
 import { encryptionThumbprint, type Recipient } from "./key_wrap.ts";
 import { type JoinRequest, readJoin } from "./key_exchange.ts";
 import { rateLimit } from "./key_rate.ts";
-import { keySeats, MAX_OF_ONE, type Seat } from "./key_seats.ts";
+import { keySeats, MAX_MEMBERS, MAX_OF_ONE, type Member, type Seat } from "./key_seats.ts";
 import type { VerifiedEvent } from "../verified_event.ts";
 
 /** Who gets the keys of one topic, each encryption key once. */
@@ -31,12 +31,18 @@ export interface KeyMembers {
    * @returns The same object until something has changed.
    */
   present(): Recipients;
+  /** Whether somebody, by its name among recipients, left by itself since {@linkcode forget}, and may still read. */
+  hasLeft(name: string): boolean;
+  /** Forgets who left. */
+  forget(): void;
 }
 
 /** What members are judged by. */
 export interface KeyMembersOptions {
   /** Whether somebody may read the topic now. */
   readonly mayRead: (reader: Workload) => boolean;
+  /** Another value when somebody may have lost that. Where it is lost in another way, it is noticed within a second. */
+  readonly revision: () => unknown;
   /** A key to try those of members with. */
   readonly ownKey: () => Promise<EncryptionKey>;
   /** The clock, in milliseconds since 1970. */
@@ -48,10 +54,14 @@ export interface KeyMembersOptions {
  *
  * @param options What members are judged by.
  */
-export function keyMembers({ mayRead, ownKey, now }: KeyMembersOptions): KeyMembers {
+export function keyMembers({ mayRead, revision, ownKey, now }: KeyMembersOptions): KeyMembers {
   const patience = rateLimit({ burst: MAX_OF_ONE, perSecond: REQUESTS_PER_SECOND, now });
   const seats = keySeats(lapse);
+  const leaving = new Map<string, Member>();
   let present: Recipients | undefined = new Map();
+  // With each message everybody is judged, which is to cost nothing where nothing has changed.
+  let judged = { by: revision(), atMs: now() };
+  let nextEndMs = Infinity;
 
   async function take(event: VerifiedEvent): Promise<TakenRequest | undefined> {
     const { publisher } = event;
@@ -70,20 +80,38 @@ export function keyMembers({ mayRead, ownKey, now }: KeyMembersOptions): KeyMemb
     if (!seat) return undefined;
     const recipient = known ?? { id: publisher.id, thumbprint, key };
     if (seat.member?.recipient !== recipient) present = undefined;
-    seat.member = { recipient, reader: publisher, untilMs: Math.min(request.until, publisher.expiresAtMs) };
+    const untilMs = Math.min(request.until, publisher.expiresAtMs);
+    seat.member = { recipient, reader: publisher, untilMs };
+    nextEndMs = Math.min(nextEndMs, untilMs);
+    leaving.delete(nameOf(recipient));
     return { recipient, kids: isHeard && request.kids || [] };
   }
 
   function leave(name: string, event: VerifiedEvent): void {
     if (!seats.get(name) && !(mayRead(event.publisher) && patience(event.publisher.id))) return;
     const seat = seats.take(name, event);
-    if (seat) goFrom(seat);
+    if (!seat) return;
+    if (seat.member) leaving.set(nameOf(seat.member.recipient), seat.member);
+    if (leaving.size > MAX_MEMBERS) leaving.delete(leaving.keys().next().value!);
+    goFrom(seat);
   }
 
   function lapse(): void {
+    const nowMs = now();
+    const by = revision();
+    const isJudged = judged.by === by && Math.abs(nowMs - judged.atMs) < JUDGE_MS;
+    if (isJudged && nowMs < nextEndMs) return;
+    if (!isJudged) judged = { by, atMs: nowMs };
+    const stays = ({ untilMs, reader }: Member) => untilMs > nowMs && (isJudged || mayRead(reader));
+    nextEndMs = Infinity;
     for (const seat of seats.all()) {
-      const { member } = seat;
-      if (member && !(member.untilMs > now() && mayRead(member.reader))) goFrom(seat);
+      if (!seat.member) continue;
+      if (stays(seat.member)) nextEndMs = Math.min(nextEndMs, seat.member.untilMs);
+      else goFrom(seat);
+    }
+    for (const [name, member] of leaving) {
+      if (stays(member)) nextEndMs = Math.min(nextEndMs, member.untilMs);
+      else leaving.delete(name);
     }
   }
 
@@ -98,6 +126,8 @@ export function keyMembers({ mayRead, ownKey, now }: KeyMembersOptions): KeyMemb
       lapse();
       return present ??= recipientsOf(seats.all());
     },
+    hasLeft: (name) => leaving.has(name),
+    forget: () => leaving.clear(),
   };
 }
 
@@ -105,15 +135,20 @@ export function keyMembers({ mayRead, ownKey, now }: KeyMembersOptions): KeyMemb
 function recipientsOf(seats: Iterable<Seat>): Recipients {
   const recipients = new Map<string, Recipient>();
   for (const { member } of seats) {
-    if (member) recipients.set(`${member.recipient.id} ${member.recipient.thumbprint}`, member.recipient);
+    if (member) recipients.set(nameOf(member.recipient), member.recipient);
   }
   return recipients;
 }
+
+/** The name of a recipient among others. */
+export const nameOf = ({ id, thumbprint }: Pick<Recipient, "id" | "thumbprint">): string => `${id} ${thumbprint}`;
 
 /** Whether it holds now, and not for longer than one that is held back may count. */
 const isTimely = ({ until }: JoinRequest, nowMs: number) => until > nowMs && until <= nowMs + MAX_LEASE_MS;
 
 /** For how long one may ask for keys at once, in milliseconds. */
 export const MAX_LEASE_MS = 3_600_000;
+/** How often a policy is asked again whether somebody may read, in milliseconds. */
+const JUDGE_MS = 1_000;
 /** How often one identity may come, or ask for keys again, beyond one time for each of its subscriptions. */
 const REQUESTS_PER_SECOND = 4;

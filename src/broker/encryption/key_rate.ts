@@ -28,4 +28,23 @@ export function rateLimit({ burst, perSecond, now }: RateLimitOptions): (name: s
   };
 }
 
+/**
+ * Limits work by what it costs: as much at once as is given, and then no more than goes by in time.
+ *
+ * @param options How much at once, in milliseconds, and the clock.
+ * @returns Whether it may be done now; what it costs, in milliseconds, is spent then.
+ */
+export function costLimit(
+  { mostMs, now }: { readonly mostMs: number; readonly now: () => number },
+): (costMs: number) => boolean {
+  let owed = { costMs: 0, atMs: now() };
+  return (costMs) => {
+    const nowMs = now();
+    const leftMs = Math.max(0, owed.costMs - Math.max(0, nowMs - owed.atMs));
+    const may = leftMs < mostMs;
+    owed = { costMs: leftMs + (may ? costMs : 0), atMs: nowMs };
+    return may;
+  };
+}
+
 const MAX_NAMES = 1_024;

@@ -1,4 +1,5 @@
 import type { EpochKey } from "./epoch_key.ts";
+import { keyPatience } from "./key_patience.ts";
 
 /** Which key of which publisher. */
 export type KeyName = Pick<EpochKey, "publisher" | "topic" | "kid">;
@@ -14,7 +15,8 @@ export interface KeyRing extends Disposable {
    *
    * @param name Which one.
    * @param ask Asks for it; called where nobody waits for it yet.
-   * @returns The key; undefined where it did not come in time, or did not the last time, a moment ago.
+   * @returns The key; undefined where it did not come in time, or another one of its publisher and topic did not a
+   *   moment ago, or where too many are waited for, or its publisher let wait for too long.
    */
   wait(name: KeyName, ask: () => void): Promise<EpochKey | undefined>;
   /** Which of some keys is waited for. */
@@ -29,6 +31,9 @@ interface Waiting {
 /**
  * Makes an empty ring.
  *
+ * Messages are read in their order, so while a key is waited for all others wait too. How long they do is a matter of each publisher:
+ * its messages may wait twice as long as for one key, and then in a sixth of the time.
+ *
  * @param options How long a key is waited for, and the clock.
  */
 export function keyRing(options: { readonly keyWaitMs: number; readonly now: () => number }): KeyRing {
@@ -36,19 +41,30 @@ export function keyRing(options: { readonly keyWaitMs: number; readonly now: () 
   const rings = new Map<string, Map<string, EpochKey>>();
   const waiting = new Map<string, Waiting>();
   const missed = new Map<string, number>();
+  const patience = keyPatience({ keyWaitMs, now });
   const ringOf = ({ publisher, topic }: KeyName) => `${publisher} ${topic}`;
   const nameOf = (name: KeyName) => `${ringOf(name)} ${name.kid}`;
   const get = (name: KeyName) => rings.get(ringOf(name))?.get(name.kid);
 
-  function waitFor(name: string): Waiting {
+  /** Whether a key may be waited for that nobody waits for yet. */
+  function mayWait(which: KeyName): boolean {
+    const missedAtMs = missed.get(ringOf(which));
+    // Whoever reads many old messages does not wait for the key of each.
+    if (missedAtMs !== undefined && now() - missedAtMs < MISSED_MS) return false;
+    return waiting.size < MAX_WAITING && patience.begin(which);
+  }
+
+  function waitFor(which: KeyName): Waiting {
+    const name = nameOf(which);
     const { promise: key, resolve } = promised<EpochKey | undefined>();
     const end = (found: EpochKey | undefined) => {
       clearTimeout(timer);
       waiting.delete(name);
+      patience.end(which, { missed: !found });
       resolve(found);
     };
     const timer = setTimeout(() => {
-      bounded(missed, name, now(), MAX_MISSED);
+      bounded(missed, ringOf(which), now(), MAX_MISSED);
       end(undefined);
     }, keyWaitMs);
     const each = { key, end };
@@ -62,18 +78,13 @@ export function keyRing(options: { readonly keyWaitMs: number; readonly now: () 
       const ring = rings.get(ringOf(key)) ?? new Map<string, EpochKey>();
       bounded(rings, ringOf(key), ring, MAX_RINGS);
       bounded(ring, key.kid, key, MAX_KEYS);
-      missed.delete(nameOf(key));
       waiting.get(nameOf(key))?.end(key);
     },
     async wait(which, ask) {
-      const name = nameOf(which);
-      const already = waiting.get(name);
+      const already = waiting.get(nameOf(which));
       if (already) return await already.key;
-      // Whoever reads many old messages does not wait for the key of each.
-      const missedAtMs = missed.get(name);
-      if (missedAtMs !== undefined && now() - missedAtMs < MISSED_MS) return undefined;
-      if (waiting.size >= MAX_WAITING) return undefined;
-      const { key } = waitFor(name);
+      if (!mayWait(which)) return undefined;
+      const { key } = waitFor(which);
       ask();
       return await key;
     },
@@ -104,5 +115,5 @@ export const MAX_KEYS = 64;
 export const MAX_RINGS = 1_024;
 const MAX_WAITING = 1_024;
 const MAX_MISSED = 1_024;
-/** For how long a key that did not come is not waited for again, in milliseconds. */
+/** For how long after a key that did not come none of its publisher and topic is waited for, in milliseconds. */
 const MISSED_MS = 30_000;

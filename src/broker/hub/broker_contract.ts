@@ -32,8 +32,10 @@ export interface PublishedEvent {
 export interface EventLine {
   /** The client's name for it. */
   id: string;
-  /** How often the client has begun once more with what has to be tried again, after all that was on its way had failed. */
+  /** How often the client has begun once more: it does when nothing is on its way, so that what it tries again comes first. */
   turn: number;
+  /** Its number in the turn, from 0: nothing is taken before what has a lower one is done with. */
+  n: number;
 }
 
 /** What a hub promises. */
@@ -162,6 +164,7 @@ export const BrokerService: Service<BrokerMethods> = /* @__PURE__ */ service("po
       line: v.optional(v.strictObject({
         id: v.pipe(v.string(), v.regex(/^[\w-]{1,64}$/)),
         turn: whole(0, Number.MAX_SAFE_INTEGER),
+        n: whole(0, Number.MAX_SAFE_INTEGER),
       })),
     }),
     v.object({}),
@@ -204,6 +207,9 @@ export const CODE_OF_REASON: Readonly<Partial<Record<BrokerReason, RpcCode>>> = 
   unreachable: "unavailable",
   closed: "unavailable",
 });
+
+/** How an event's publishing ends that is tried again: nothing of its client's gets through before it. */
+export const AGAIN: readonly RpcCode[] = ["unavailable", "resource_exhausted"];
 
 /** What that means to the caller; all else is that the hub is not to be reached. */
 export const REASON_OF_CODE: Readonly<Partial<Record<RpcCode, BrokerReason>>> = /* @__PURE__ */ Object.freeze({

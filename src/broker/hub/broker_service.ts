@@ -1,35 +1,22 @@
-import { AuthError, type Policy, type Trust } from "../../auth/mod.ts";
+import type { Policy, Trust } from "../../auth/mod.ts";
 import { toBase64Url } from "../../internal/base64.ts";
-import { type HashProvider, nobleHash } from "../../internal/hash.ts";
+import { nobleHash } from "../../internal/hash.ts";
 import { type Audit, type Caller, type Context, implement, type Implementation, RpcError } from "../../rpc/mod.ts";
 import type { Broker, BrokerSubscribeOptions, Delivery, Subscription } from "../broker.ts";
-import { type BrokenLines, brokenLines } from "./broken_lines.ts";
-import {
-  BrokerService,
-  type HubMessage,
-  type HubStart,
-  type PublishedEvent,
-  type SubscriberMessage,
-} from "./broker_contract.ts";
 import { BrokerError } from "../broker_error.ts";
-import { brokerId, verifyEvent } from "../event.ts";
+import { isKeyTopic, mayReceive, maySubscribe } from "../topic_rules.ts";
+import { BrokerService, type HubMessage, type HubStart, type SubscriberMessage } from "./broker_contract.ts";
 import {
-  MALFORMED,
-  NOT_ITS_OWN,
-  NOT_PUBLISHED,
   NOT_SUBSCRIBED,
   NOT_TO_BLOCK,
-  OTHER_ID,
-  OTHER_KEY,
   type Refusal,
   refusalOf,
-  TOO_MANY_EVENTS,
   TOO_MANY_GROUPS,
   TOO_MANY_SUBSCRIPTIONS,
-  TOO_OLD,
 } from "./hub_refusal.ts";
+import { accountOf, callerOf, type Hub, note, refuseAs, settle } from "./hub_state.ts";
+import { servePublish } from "./serve_publish.ts";
 import { servedSubscription } from "./served_subscription.ts";
-import { mayPublish, mayReceive, maySubscribe } from "../topic_rules.ts";
 
 /** How a broker is served. */
 export interface BrokerServiceOptions {
@@ -111,7 +98,7 @@ export function brokerService(broker: Broker, options: BrokerServiceOptions): Im
       return { durable, redelivers, groups, positions, ordering };
     },
     publish: async (event, context) => {
-      await publish(hub, event, context);
+      await servePublish(hub, event, context);
       return {};
     },
     subscribe: (messages, context) => opening(hub, messages, context),
@@ -123,113 +110,6 @@ export function brokerService(broker: Broker, options: BrokerServiceOptions): Im
       await Promise.all(hub.running);
     },
   };
-}
-
-interface Hub {
-  readonly broker: Broker;
-  readonly trust: Trust;
-  readonly policy: Policy;
-  readonly audit: Audit | undefined;
-  readonly now: () => number;
-  readonly hash: HashProvider;
-  readonly maxSubscriptions: number;
-  readonly maxGroups: number;
-  readonly maxPublishing: number;
-  readonly mayBlock: (caller: Caller) => boolean;
-  /** What each identity has. */
-  readonly accounts: Map<string, Account>;
-  readonly ending: AbortController;
-  /** The subscriptions there are; each settles when it is over. */
-  readonly running: Set<Promise<void>>;
-}
-
-/** What an identity has. */
-interface Account {
-  subscriptions: number;
-  publishing: number;
-  /** The groups that it uses, each with its pattern. */
-  readonly groups: Set<string>;
-  /** Its events of which some have to be tried again before others. */
-  readonly broken: BrokenLines;
-  /** Settles with the last of its events that is on its way into the broker. */
-  last: Promise<void>;
-}
-
-function callerOf({ caller }: Context): Caller {
-  if (!caller) throw new RpcError("unauthenticated", "Cannot use the broker without an identity");
-  return caller;
-}
-
-async function publish(hub: Hub, published: PublishedEvent, context: Context): Promise<void> {
-  const caller = callerOf(context);
-  const { topic, line } = published;
-  const refuse = (refusal: Refusal): never => refuseAs(hub, context, refusal, topic);
-  const account = accountOf(hub, caller.id);
-  if (account.publishing >= hub.maxPublishing) refuse(TOO_MANY_EVENTS);
-  account.publishing++;
-  try {
-    if (!mayPublish(hub.policy, caller, topic)) refuse(NOT_PUBLISHED);
-    // Signatures are verified at the same time, and yet nothing overtakes.
-    const checking = check(hub, published, caller);
-    await inLine(account, checking, async () => {
-      const wrong = await checking;
-      if (wrong) refuse(wrong);
-      context.signal.throwIfAborted(); // it has waited for its turn
-      if (line && account.broken.isBroken(line)) throw notYet();
-      note(hub, "message.publish", context, { topic });
-      const failed = await handOver(hub, published, context);
-      if (line && isAway(failed)) account.broken.broke(line, hub.now());
-      if (failed !== undefined) throw failed;
-    });
-  } finally {
-    account.publishing--;
-    settle(hub, caller.id, account);
-  }
-}
-
-/** Gives an event to the broker, and tells what its publisher is told if that failed. */
-async function handOver(hub: Hub, published: PublishedEvent, { signal }: Context): Promise<unknown> {
-  const { topic, id, event, key } = published;
-  try {
-    await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal });
-  } catch (error) {
-    return refusalOf(error);
-  }
-}
-
-/** Whether its publisher will try it again. */
-const isAway = (error: unknown) => error instanceof RpcError && error.code === "unavailable";
-const notYet = () => new RpcError("unavailable", "Cannot publish yet: an event before this one has to be tried again");
-
-/** What is wrong with an event, in the order in which it is looked for. */
-async function check(
-  hub: Hub,
-  { topic, id, event, key }: PublishedEvent,
-  caller: Caller,
-): Promise<Refusal | undefined> {
-  const nowMs = hub.now();
-  try {
-    const verified = await verifyEvent(event, { trust: hub.trust, topic, nowMs, hash: hub.hash });
-    if (verified.publisher.id !== caller.id) return NOT_ITS_OWN;
-    if (brokerId({ publisher: caller.id, topic, id: verified.id }, hub.hash) !== id) return OTHER_ID;
-    if (verified.orderingKey !== key) return OTHER_KEY;
-    return verified.timeMs < nowMs - WINDOW_MS ? TOO_OLD : undefined;
-  } catch (error) {
-    if (!(error instanceof BrokerError || error instanceof AuthError)) throw error;
-    return { ...MALFORMED, reason: error.reason };
-  }
-}
-
-/** One after another, however long each is checked. */
-async function inLine(
-  account: Account,
-  checking: Promise<unknown>,
-  run: () => Promise<void>,
-): Promise<void> {
-  checking.catch(() => {}); // looked at when it is its turn
-  const turn = account.last.then(run, run);
-  account.last = turn;
-  await turn;
 }
 
 /** The subscription is opened when its answers are asked for, by what the first message says. */
@@ -292,6 +172,12 @@ async function subscribe(hub: Hub, opening: Opening): Promise<AsyncIterable<HubM
       timeMs,
       signal,
       mayReceive: (topic) => mayReceive(hub.policy, caller, topic),
+      withhold(delivery) {
+        if (!maySubscribe(hub.policy, caller, pattern)) refuse(NOT_SUBSCRIBED);
+        // A member may have other roles than the next one, and a policy may have been wrong for a moment.
+        if (group === undefined || isKeyTopic(delivery.topic)) delivery.ack();
+        else delivery.nack({ delayMs: WITHHELD_MS });
+      },
       refusal: refusalOf,
       over,
     });
@@ -335,25 +221,6 @@ function groupOf({ hash }: Hub, { id }: Caller, group: string): string {
   return toBase64Url(hash.sha256(new TextEncoder().encode(`postern group\n${id}\n${group}`)));
 }
 
-function accountOf({ accounts }: Hub, id: string): Account {
-  const known = accounts.get(id);
-  if (known) return known;
-  const account: Account = {
-    subscriptions: 0,
-    publishing: 0,
-    groups: new Set(),
-    broken: brokenLines(),
-    last: Promise.resolve(),
-  };
-  accounts.set(id, account);
-  return account;
-}
-
-/** Who has nothing is forgotten, but for the groups, and for what is to be tried again. */
-function settle({ accounts }: Hub, id: string, { subscriptions, publishing, groups, broken }: Account): void {
-  if (subscriptions + publishing + groups.size + broken.size === 0) accounts.delete(id);
-}
-
 function withResolvers() {
   let resolve!: () => void;
   const promise = new Promise<void>((given) => resolve = given);
@@ -362,25 +229,10 @@ function withResolvers() {
 
 const ending = () => new RpcError("unavailable", "The hub is about to end");
 
-function refuseAs(hub: Hub, context: Context, { code, message, reason }: Refusal, topic: string): never {
-  note(hub, "message.refuse", context, { topic }, reason);
-  throw new RpcError(code, message);
-}
-
-function note(
-  { audit }: Hub,
-  event: string,
-  { caller, correlationId, method }: Context,
-  fields: Readonly<Record<string, string>>,
-  reason?: string,
-): void {
-  audit?.record({ event, reason, correlationId, caller: caller?.id, method: method.path.slice(1), fields });
-}
-
 function limit(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value;
   throw new RangeError(`Cannot serve the broker: "${name}" is a whole number above 0`);
 }
 
-/** How old an event may be, in milliseconds; one of the future does not hold anyway. */
-const WINDOW_MS = 120_000;
+/** When a group has a message again that the member may not have to whom it was given, in milliseconds. */
+const WITHHELD_MS = 10_000;

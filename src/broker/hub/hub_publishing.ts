@@ -2,7 +2,7 @@ import { toBase64Url } from "../../internal/base64.ts";
 import { pause } from "../../internal/pause.ts";
 import { type Client, RpcError } from "../../rpc/mod.ts";
 import type { OutgoingEvent } from "../broker.ts";
-import type { BrokerMethods } from "./broker_contract.ts";
+import { AGAIN, type BrokerMethods } from "./broker_contract.ts";
 import { BrokerError } from "../broker_error.ts";
 import { hubError } from "./hub_error.ts";
 
@@ -21,12 +21,14 @@ export interface HubPublishingParts {
 export type HubPublishing = (event: OutgoingEvent, signal: AbortSignal | undefined) => Promise<void>;
 
 /**
- * Publishes events in the order in which they were given: what was lost with a connection is sent again in the same order,
- * and before all that comes after it. So was what the hub has to be asked for again, which takes nothing behind it meanwhile.
+ * Publishes events in the order in which they were given: what was lost with a connection, or what the hub has no room for or
+ * cannot take for now, is sent again in the same order, and before all that comes after it. The hub takes nothing that is
+ * behind it meanwhile.
  */
 export function hubPublishing(parts: HubPublishingParts): HubPublishing {
   const id = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
-  const own: Own = { parts, id, turn: 0, letters: new Set(), sending: 0, failures: 0, lost: undefined };
+  const line = { id, turn: 0, next: 0 };
+  const own: Own = { parts, line, letters: new Set(), sending: 0, most: MAX_SENDING, failures: 0, lost: undefined };
   return (event, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
@@ -51,13 +53,14 @@ export function hubPublishing(parts: HubPublishingParts): HubPublishing {
 
 interface Own {
   readonly parts: HubPublishingParts;
-  /** What the hub knows its events by, and how often they were begun with once more. */
-  readonly id: string;
-  turn: number;
+  /** What its events have in common at the hub, and the number of the next one. */
+  readonly line: { readonly id: string; turn: number; next: number };
   /** The events that are not settled, in their order. */
   readonly letters: Set<Letter>;
   /** How many calls are under way. */
   sending: number;
+  /** How many may be: fewer where others of the same identity leave less room, more as long as there is some. */
+  most: number;
   /** How often all of them failed since one did not. */
   failures: number;
   /** Why those that were sent have to be sent again, once none is under way any more. */
@@ -79,26 +82,31 @@ interface Letter {
 /** Sends what can be sent. */
 function go(own: Own): void {
   if (own.lost !== undefined) return; // nothing may overtake
+  const { line } = own;
   for (const letter of own.letters) {
-    if (own.sending >= MAX_SENDING) return;
+    if (own.sending >= own.most) return;
     if (letter.isSent) continue;
     letter.isSent = true;
-    own.sending++;
+    if (own.sending++ === 0) {
+      line.turn++;
+      line.next = 0;
+    }
     void send(own, letter);
   }
 }
 
 async function send(own: Own, letter: Letter): Promise<void> {
-  const { id: lineId, turn } = own;
+  const { id: name, turn } = own.line;
+  const line = { id: name, turn, n: own.line.next++ };
   const { client, closing } = own.parts;
   const { event: { topic, id, event, orderingKey }, deadlineAt, signal } = letter;
   try {
     const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
     const leaving = signal ? AbortSignal.any([signal, closing]) : closing;
     const key = orderingKey === undefined ? {} : { key: orderingKey };
-    const line = { id: lineId, turn };
     await client.publish({ topic, id, event, ...key, line }, { timeoutMs, signal: leaving });
     own.failures = 0;
+    own.most = Math.min(MAX_SENDING, own.most + 1 / own.most);
     settle(own, letter, letter.resolve);
   } catch (error) {
     failed(own, letter, error);
@@ -112,8 +120,13 @@ function failed(own: Own, letter: Letter, error: unknown): void {
   letter.isSent = false;
   if (own.parts.closing.aborted) settle(own, letter, () => letter.reject(closed()));
   else if (letter.signal?.aborted) leave(own, letter);
-  else if (isLost(error)) own.lost = error;
+  else if (error instanceof RpcError && AGAIN.includes(error.code)) lose(own, error);
   else settle(own, letter, () => letter.reject(hubError(error)));
+}
+
+function lose(own: Own, error: RpcError): void {
+  if (error.code === "resource_exhausted" && own.lost === undefined) own.most = Math.max(1, Math.floor(own.most / 2));
+  own.lost ??= error;
 }
 
 /** All that was lost may be sent again, after a while; what has no time for that is given up. */
@@ -127,7 +140,6 @@ async function pauseAndTryAgain(own: Own): Promise<void> {
     else if (performance.now() >= letter.deadlineAt) settle(own, letter, () => letter.reject(hubError(lost)));
   }
   own.lost = undefined;
-  own.turn++;
 }
 
 /** Its publisher waits no more; a call that is under way tells it by itself. */
@@ -141,10 +153,9 @@ function settle({ letters }: Own, letter: Letter, tell: () => void): void {
   tell();
 }
 
-const isLost = (error: unknown) => error instanceof RpcError && error.code === "unavailable";
 const closed = () => new BrokerError("closed", "Cannot publish: the broker was closed");
 
-/** How many calls are under way at once: more than a connection carries would be on two, where one can overtake. */
+/** How many calls are under way at once, at most: more than a connection carries would be on two, where one can overtake. */
 const MAX_SENDING = 64;
 /** How many events may wait, those that are under way among them. */
 const MAX_WAITING = 16_384;

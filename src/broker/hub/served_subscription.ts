@@ -20,6 +20,8 @@ export interface ServedSubscriptionParts {
   readonly signal: AbortSignal;
   /** Whether the subscriber may have what is published to a topic. */
   readonly mayReceive: (topic: string) => boolean;
+  /** What becomes of what it may not have; throws where it may have nothing any more. */
+  readonly withhold: (delivery: Delivery) => void;
   /** Makes what the subscriber is told of an error. */
   readonly refusal: (error: unknown) => unknown;
   /** Told once that it is over, and that the broker has back what was out. */
@@ -87,7 +89,7 @@ interface Served {
 }
 
 async function next(own: Served): Promise<HubMessage | undefined> {
-  const { timeMs, mayReceive } = own.parts;
+  const { timeMs, mayReceive, withhold } = own.parts;
   if (!own.isReady) {
     own.isReady = true;
     return { ready: { timeMs } };
@@ -100,7 +102,11 @@ async function next(own: Served): Promise<HubMessage | undefined> {
     if (done && !own.drained) end(own, undefined);
     if (done) continue;
     if (mayReceive(value.topic)) return given(own, value);
-    value.ack(); // it is none of the subscriber's
+    try {
+      withhold(value);
+    } catch (error) {
+      end(own, error); // which gives it back
+    }
   }
 }
 

@@ -26,6 +26,7 @@ export async function connectNats(
     inboxPrefix,
     reconnectTimeWait: 50,
     waitOnFirstConnect: true,
+    timeout: 2_000,
     maxReconnectAttempts: -1,
     wsFactory: (address) => Promise.resolve({ socket: new WebSocket(address, { client }), encrypted: true }),
   });

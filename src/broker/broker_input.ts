@@ -63,7 +63,7 @@ export function checkSubscribe(pattern: string, options: BrokerSubscribeOptions 
   }
   if (!isBetween(maxInFlight, 1, 4_096)) throw refuse(`"maxInFlight" is from 1 to 4096`);
   if (!isBetween(ackWaitMs, 1_000, MAX_DELAY_MS)) throw refuse(`"ackWaitMs" is from 1000 to ${MAX_DELAY_MS}`);
-  if (!SLOW.includes(slow)) throw refuse(`"slow" is one of ${SLOW.join(", ")}`);
+  if (!isSlowPolicy(slow)) throw refuse(`"slow" is one of ${SLOW.join(", ")}`);
   if (!isStart(start)) throw refuse(`"start" is "new", "earliest", a position or a time`);
   return { group, start, maxInFlight, ackWaitMs, slow };
 }
@@ -118,5 +118,8 @@ const ID = /^[\x21-\x7e]{1,256}$/;
 const KEY = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
 const GROUP = /^[\w-]{1,64}$/;
 const POSITION = /^[\x21-\x7e]{1,128}$/;
+/** Whether something is a way to deal with who is too slow. */
+export const isSlowPolicy = (value: unknown): value is SlowConsumerPolicy => SLOW.some((each) => each === value);
+
 const SLOW: readonly SlowConsumerPolicy[] = ["block", "drop_oldest", "disconnect"];
 const MAX_DELAY_MS = 3_600_000;

@@ -22,8 +22,8 @@ export interface Bus {
   readonly starts: { readonly pattern: string; readonly start: StartPosition | undefined }[];
   /** What ends each publish. */
   readonly signals: (AbortSignal | undefined)[];
-  /** The number of what was revoked; with `undefined` it follows from who was. */
-  revision: number | undefined;
+  /** How often somebody was revoked, or was not any more. */
+  revision: number;
   /** How often it was asked who may read. */
   judged: number;
   /** Stands before each publish; it may wait, and it may throw. */
@@ -64,11 +64,11 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
 
   const bus: Bus = {
     log: [],
-    revoked: new Set(),
+    revoked: countedSet(() => bus.revision++),
     keeps: false,
     starts: [],
     signals: [],
-    revision: undefined,
+    revision: 0,
     judged: 0,
     gate: () => {},
     async eventOf(identity, topic, data, changes) {
@@ -92,7 +92,7 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
       return {
         id: identity.id,
         get revision() {
-          return bus.revision ?? bus.revoked.size;
+          return bus.revision;
         },
         async publish(topic, data, { signal } = {}) {
           bus.signals.push(signal);
@@ -138,6 +138,16 @@ export async function signedBus({ trust, now }: World): Promise<Bus> {
     },
   };
   return bus;
+}
+
+/** A set that tells each change. */
+function countedSet(change: () => void): Set<string> {
+  const own = new Set<string>();
+  const [add, remove] = [own.add.bind(own), own.delete.bind(own)];
+  return Object.assign(own, {
+    add: (each: string) => (change(), add(each)),
+    delete: (each: string) => (change(), remove(each)),
+  });
 }
 
 function subscriptionOf(listener: Listener, end: () => void): Subscription<VerifiedEvent> {

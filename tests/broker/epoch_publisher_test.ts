@@ -273,7 +273,7 @@ describe("the keys of a publisher", () => {
     }
   });
 
-  test("with 1,000 members, who may read is asked again only when somebody was revoked, or a second later", async () => {
+  test("who may read is asked again only when somebody was revoked, or a second later", async () => {
     using rig = await epochs();
     await using publisher = await rig.publisher();
     await publisher.current();
@@ -314,10 +314,11 @@ describe("the keys of a publisher", () => {
     };
     assert.equal(await kids(8), 8);
     assert.equal(await kids(8), 1);
-    rig.world.now.pass(1_001);
-    const before = rig.announced().filter(({ kid }) => kid).length;
+    rig.world.now.pass(1_000);
+    const before = rig.announced().length;
     await kids(8);
-    assert.equal(new Set(rig.announced().slice(0).map(({ kid }) => kid)).size > before, true);
+    const announced = rig.announced().slice(before).flatMap(({ kid }) => kid ?? []);
+    assert.equal(new Set(announced).size, 1, "of those that were made before, none is given to who comes now");
     await using held = await rig.reader(mail);
     assert.equal(
       await rig.outcome(held, await publisher.say("while it waits")),

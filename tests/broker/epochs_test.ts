@@ -30,10 +30,10 @@ describe("who reads an encrypted topic", () => {
 
   test("a new subscriber decrypts nothing of a key that was not in use any more when it came, whatever it asks for", async () => {
     using rig = await epochs();
-    await using publisher = await rig.publisher();
+    await using publisher = await rig.publisher("orders", { rotateMs: 1_000 });
     await using _first = await rig.reader(await rig.join("billing"));
     const before = await publisher.say("before");
-    rig.world.now.pass(3_600_000);
+    rig.world.now.pass(1_000);
     await publisher.current();
     await using second = await rig.reader(await rig.join("mail"));
     assert.equal(await rig.outcome(second, await publisher.say("after")), "after");
@@ -152,6 +152,8 @@ describe("who reads an encrypted topic", () => {
     await using stays = await rig.reader(await rig.join("billing"));
     const mail = await rig.join("mail");
     const early = await publisher.say("early");
+    await using _web = await rig.reader(await rig.join("web"));
+    await publisher.say("with another key");
     await using first = await rig.reader(mail);
     const own = await publisher.say("own");
     await first[Symbol.asyncDispose]();

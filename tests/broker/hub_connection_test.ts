@@ -112,6 +112,68 @@ for (const way of ["cut", "crash", "restart"] as const) {
   });
 }
 
+for (const start of ["new", "earliest"] as const) {
+  test(`hubBroker() misses nothing in a group that began ${start} when a hub without a store was started again`, async () => {
+    const inside = await world();
+    let store = memoryBroker({ now: inside.now });
+    const first = store;
+    const current: Broker = {
+      ...store,
+      publish: (event, options) => store.publish(event, options),
+      subscribe: (pattern, options) => store.subscribe(pattern, options),
+    };
+    await using served = await hub(inside, {
+      broker: current,
+      topics: [allow({ caller: id("admin"), publish: ">", subscribe: ">" })],
+    });
+    const admin = await inside.join(id("admin"));
+    const broker = signing(await served.as(admin), admin, inside.now);
+    await publish(broker, "a.b", "0");
+    inside.now.pass(1);
+    await using member = await reader(broker, "a.b", { group: "g", start });
+    await publish(broker, "a.b", "1");
+    assert.deepEqual(await member.take(start === "new" ? 1 : 2), start === "new" ? ["1"] : ["0", "1"]);
+    await using later = store = memoryBroker({ now: inside.now });
+    served.crash();
+    inside.now.pass(1);
+    await publish(signing(later, admin, inside.now), "a.b", "2", "3"); // before the members are back
+    await until(() => openings(served) === 2, "the second subscription");
+    await publish(broker, "a.b", "4");
+    assert.deepEqual(await member.take(3), ["2", "3", "4"]);
+    await first[Symbol.asyncDispose]();
+  });
+}
+
+test("hubBroker() misses nothing that another member had in a group that the hub has forgotten", async () => {
+  const inside = await world();
+  await using at = await scene({ broker: memoryBroker({ now: inside.now, groupIdleMs: 0 }) });
+  await using one = await reader(at.broker, "a.b", { group: "g", maxInFlight: 1 });
+  await using other = await reader(await at.connect(), "a.b", { group: "g", maxInFlight: 1 });
+  const first = one.next();
+  await publish(at.inside, "a.b", "1");
+  (await first).ack();
+  const asked = other.next();
+  await publish(at.inside, "a.b", "2");
+  await asked; // and no more
+  const third = one.next();
+  await publish(at.inside, "a.b", "3");
+  (await third).ack();
+  await publish(at.broker, "a.c", "the acknowledgement has arrived before");
+  at.served.net.wires.forEach((wire) => wire.cut());
+  const seen = new Set<string>();
+  const readAll = async (from: typeof one) => {
+    for (;;) {
+      const { done, value } = await from.ask();
+      if (done) return;
+      seen.add(value.event);
+      value.ack();
+    }
+  };
+  const reading = [readAll(one), readAll(other)];
+  await until(() => seen.has("2"), "the message that was out");
+  await Promise.all([one[Symbol.asyncDispose](), other[Symbol.asyncDispose](), ...reading]);
+});
+
 test("hubBroker() waits for a hub that is away, and gives up after its time", async () => {
   await using at = await scene({ client: { publishTimeoutMs: 300, openTimeoutMs: 300 } });
   at.served.net.down = true;
@@ -178,6 +240,45 @@ test("hubBroker() drain() ends when the connection goes, and while there is none
   at.served.net.wires.forEach((wire) => wire.cut());
   await mustCome(drained, "the end of drain()");
   await mustCome(other.drain(), "the end of the other drain()");
+});
+
+/** A hub that gives one message, and never ends a stream. */
+async function endless() {
+  const service = implement(BrokerService, {
+    properties: () => ({ durable: false, redelivers: true, groups: true, positions: false, ordering: true }),
+    publish: () => ({}),
+    async *subscribe(input) {
+      yield READY;
+      for await (const { want } of input) {
+        if (want) break;
+      }
+      yield letter(1);
+      await new Promise(() => {});
+    },
+  });
+  const guard = publicOnly(["properties", "publish", "subscribe"].map((name) => `postern.broker.v1/${name}`));
+  const server = createServer(service, { guard, log: () => {} });
+  return await hubBroker(server.call, { openTimeoutMs: 300 });
+}
+
+test("hubBroker() drain() waits for what is out, and not without end for a hub that does not end it", async () => {
+  await using broker = await endless();
+  const never = await broker.subscribe("a.b");
+  await mustCome(never.drain(), "the end without a message");
+  await using all = await reader(broker, "a.b");
+  const out = await all.next();
+  const drained = all.drain();
+  const waits = new Promise((resolve) => setTimeout(resolve, 400));
+  assert.equal(await Promise.race([drained.then(() => "ended"), waits.then(() => "waits")]), "waits");
+  out.ack();
+  await mustCome(drained, "the end");
+});
+
+test("hubBroker() drain() does not wait for what has been out for so long that somebody else has it", async () => {
+  await using broker = await endless();
+  await using all = await reader(broker, "a.b", { ackWaitMs: 1_000 });
+  await all.next();
+  await mustCome(all.drain(), "the end");
 });
 
 test("hubBroker() tries what was refused no second time", async () => {

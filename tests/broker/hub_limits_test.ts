@@ -2,16 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { policy } from "../../src/auth/mod.ts";
 import type { Broker } from "../../src/broker/broker.ts";
+import { BrokerError } from "../../src/broker/broker_error.ts";
 import { BrokerService } from "../../src/broker/hub/broker_contract.ts";
 import { brokerService } from "../../src/broker/hub/broker_service.ts";
 import { hubBroker } from "../../src/broker/hub/hub_broker.ts";
 import { memoryBroker } from "../../src/broker/memory/memory_broker.ts";
-import { createClient, createServer, publicOnly, RpcError } from "../../src/rpc/mod.ts";
+import { type Caller, createClient, createServer, publicOnly, RpcError } from "../../src/rpc/mod.ts";
 import { mustCome } from "../_patience.ts";
 import { world } from "../auth/_world.ts";
 import { collect } from "../rpc/_rig.ts";
 import { virtualClock } from "../rpc/_sockets.ts";
-import { reader, refused } from "./_conformance_rig.ts";
+import { events, reader, refused } from "./_conformance_rig.ts";
 import { hub, id, idAt, PLACED, publishAs, refusals, signed, signing, TOPICS } from "./_hub.ts";
 
 test("brokerService() bounds subscriptions and groups of an identity, and nobody else's", async () => {
@@ -31,6 +32,60 @@ test("brokerService() bounds subscriptions and groups of an identity, and nobody
     refusals(served).map(([reason, caller]) => [reason, caller]),
     Array(3).fill(["full", id("billing")]),
   );
+});
+
+test("brokerService() has no publisher wait for a group, unless it is of somebody who may block", async () => {
+  const inside = await world();
+  for (const mayBlock of [undefined, () => false, ({ id: caller }: Caller) => caller === id("billing")]) {
+    const store = memoryBroker({ now: inside.now, maxMessages: 4 });
+    await using served = await hub(inside, { broker: store, ...mayBlock && { mayBlock } });
+    const shop = await inside.join(id("shop"));
+    const broker = await served.as(shop);
+    await using gone = await reader(await served.as(await inside.join(id("shipping"))), PLACED, { group: "g" });
+    await using slow = await reader(await served.as(await inside.join(id("billing"))), PLACED, { group: "g" });
+    await gone.leave();
+    const publishing = Promise.all(events(12).map((each) => publishAs(inside, broker, shop, { id: each })));
+    if (mayBlock?.({ id: id("billing"), roles: [], attributes: {} })) await slow.take(12);
+    else await mustCome(publishing, "all events");
+    await mustCome(publishing, "all events");
+    await publishAs(inside, broker, shop, { id: "last" });
+  }
+});
+
+test("brokerService() lets nobody ask to block who may not, and notes it", async () => {
+  const inside = await world();
+  await using served = await hub(inside, { mayBlock: ({ id: caller }) => caller === id("billing") });
+  const [allowed, other] = await Promise.all(
+    ["billing", "shipping"].map(async (name) => await served.as(await inside.join(id(name)))),
+  );
+  for (const options of [{ slow: "block" }, { slow: "block", group: "g" }] as const) {
+    await using _allowed = await reader(allowed!, PLACED, options);
+    await refused(other!.subscribe(PLACED, options), "refused");
+  }
+  for (const slow of ["drop_oldest", "disconnect"] as const) {
+    await using _other = await reader(other!, PLACED, { slow, group: "g" });
+  }
+  assert.deepEqual(refusals(served), Array(2).fill(["not_allowed", id("shipping"), PLACED]));
+});
+
+test("brokerService() leaves it to a broker that has a way of its own what becomes of slow groups", async () => {
+  const inside = await world();
+  const asked: unknown[] = [];
+  const store = memoryBroker({ now: inside.now });
+  const own: Broker = {
+    ...store,
+    async subscribe(pattern, options) {
+      asked.push(options?.slow);
+      if (options?.slow !== undefined) throw new BrokerError("unsupported", "The stream does as it does");
+      return await store.subscribe(pattern, options);
+    },
+  };
+  await using served = await hub(inside, { broker: own });
+  const broker = await served.as(await inside.join(id("billing")));
+  await using _one = await reader(broker, PLACED, { group: "g" });
+  await using _two = await reader(broker, PLACED);
+  assert.deepEqual(asked, ["drop_oldest", undefined, undefined]);
+  await refused(broker.subscribe(PLACED, { group: "g", slow: "disconnect" }), "unsupported");
 });
 
 test("brokerService() counts no group that the broker refused", async () => {
@@ -55,7 +110,8 @@ test("brokerService() bounds the events of an identity that are on their way", a
   const broker = await served.as(shop);
   const two = ["1", "2"].map((each) => publishAs(inside, broker, shop, { id: each }));
   while (served.audit.events.length === 0) await new Promise((done) => setTimeout(done, 0));
-  await refused(publishAs(inside, broker, shop, { id: "3" }), "full");
+  const impatient = await served.as(shop, { publishTimeoutMs: 300 });
+  await refused(publishAs(inside, impatient, shop, { id: "3" }), "full");
   const others = publishAs(inside, await served.as(admin), admin, { id: "4" });
   free();
   await mustCome(Promise.all([...two, others]), "the events");

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allow } from "../../src/auth/mod.ts";
+import { BrokerError } from "../../src/broker/broker_error.ts";
 import { hubBroker } from "../../src/broker/hub/hub_broker.ts";
+import { memoryBroker } from "../../src/broker/memory/memory_broker.ts";
 import { RpcError, type Transport } from "../../src/rpc/mod.ts";
 import { mustCome } from "../_patience.ts";
 import { world } from "../auth/_world.ts";
@@ -32,6 +34,97 @@ test("hubBroker() publish() lets nothing overtake what was lost with a connectio
   const second = events(20, 21).map(publish);
   await mustCome(Promise.all([...first, ...second]), "all events");
   assert.deepEqual(await all.take(40), events(40));
+});
+
+/** Where an event can fail and have to be tried again, though those behind it do not. */
+const FAILURES = {
+  "the hub's broker was away for": { at: "broker", error: new BrokerError("unreachable", "It is on its way back") },
+  "the hub's guard had no room for": { at: "guard", error: new RpcError("resource_exhausted", "There is no room") },
+  "the hub's guard could not let in": { at: "guard", error: new RpcError("unavailable", "Nobody knows the keys") },
+} as const;
+
+/** A hub in which some attempts fail, and how many there were. */
+async function failing(
+  { at, error }: { readonly at: string; readonly error: Error },
+  isOne: (attempt: number) => boolean,
+) {
+  const inside = await world();
+  const counts = { broker: 0, guard: 0 };
+  const fails = (where: "broker" | "guard") => where === at && isOne(++counts[where]);
+  const store = memoryBroker({ now: inside.now });
+  const served = await hub(inside, {
+    topics: [allow({ caller: id("admin"), publish: "a.*", subscribe: ">" })],
+    broker: {
+      ...store,
+      publish: (event, options) => fails("broker") ? Promise.reject(error) : store.publish(event, options),
+    },
+  });
+  const admin = await inside.join(id("admin"));
+  const transport = served.transport(admin);
+  const guarded: Transport = (call) =>
+    call.method.name === "publish" && fails("guard") ? Promise.reject(error) : transport(call);
+  const broker = await hubBroker(guarded);
+  return {
+    counts,
+    all: await reader(signing(store, admin, inside.now), ">", { maxInFlight: 4_096 }),
+    broker: signing(broker, admin, inside.now),
+    [Symbol.asyncDispose]: () => served[Symbol.asyncDispose](),
+  };
+}
+
+for (const [what, failure] of Object.entries(FAILURES)) {
+  test(`hubBroker() publish() lets nothing overtake what ${what}`, async () => {
+    await using at = await failing(failure, (attempt) => attempt === 2 || attempt === 33);
+    const publish = (event: string) => at.broker.publish({ topic: `a.t${+event % 3}`, id: event, event });
+    await mustCome(Promise.all(events(100).map(publish)), "all events");
+    assert.deepEqual(await at.all.take(100), events(100));
+  });
+}
+
+test("hubBroker() publish() has nothing wait for what the hub's broker has no room for", async () => {
+  const error = new BrokerError("full", "It is too large");
+  await using at = await failing({ at: "broker", error }, (attempt) => attempt === 2);
+  const publish = (event: string) => at.broker.publish({ topic: "a.b", id: event, event });
+  const [, second, ...others] = events(9).map(publish);
+  await refused(second!, "full");
+  await mustCome(Promise.all(others), "the others");
+  assert.equal(at.counts.broker, 9, "each was tried once");
+});
+
+test("hubBroker() publish() has nothing wait for what was refused", async () => {
+  await using at = await failing({ at: "guard", error: new Error("not called") }, () => false);
+  const publish = (event: string) => at.broker.publish({ topic: +event === 5 ? "b.c" : "a.b", id: event, event });
+  const results = await mustCome(Promise.allSettled(events(20).map(publish)), "all events");
+  assert.deepEqual(results.flatMap(({ status }, index) => status === "rejected" ? [index + 1] : []), [5]);
+  assert.deepEqual(await at.all.take(19), events(20).filter((event) => event !== "5"));
+  assert.equal(at.counts.guard, 20, "each was sent once");
+});
+
+test("hubBroker() publish() sends no more at once than the hub takes of its identity", async () => {
+  const inside = await world();
+  let [under, refusals] = [0, 0];
+  await using served = await hub(inside, { topics: [allow({ caller: id("admin"), publish: ">", subscribe: ">" })] });
+  const admin = await inside.join(id("admin"));
+  const transport = served.transport(admin);
+  const narrow: Transport = async (call) => {
+    if (call.method.name !== "publish") return await transport(call);
+    if (under >= 5) {
+      refusals++;
+      throw new RpcError("resource_exhausted", "There are too many calls of the caller");
+    }
+    under++;
+    try {
+      return await transport(call);
+    } finally {
+      under--;
+    }
+  };
+  const broker = signing(await hubBroker(narrow), admin, inside.now);
+  await using all = await reader(signing(served.broker, admin, inside.now), "a.b", { maxInFlight: 4_096 });
+  const publish = (event: string) => broker.publish({ topic: "a.b", id: event, event });
+  await mustCome(Promise.all(events(150).map(publish)), "all events");
+  assert.deepEqual(await all.take(150), events(150));
+  assert.ok(refusals < 150, `${refusals} attempts were for nothing`);
 });
 
 test("hubBroker() publish() gives up when its time is over, however quickly each attempt fails", async () => {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { allow, policy } from "../../src/auth/mod.ts";
+import { allow, type Policy, policy, type Rule } from "../../src/auth/mod.ts";
 import { joinTopic, keysTopic } from "../../src/broker/topic_rules.ts";
+import { memoryBroker } from "../../src/broker/memory/memory_broker.ts";
 import { world } from "../auth/_world.ts";
-import { reader, refused } from "./_conformance_rig.ts";
+import { virtualClock } from "../rpc/_sockets.ts";
+import { reader, refused, roundTrip } from "./_conformance_rig.ts";
 import { hub, id, PLACED, publishAs, refusals, signed, TOPICS } from "./_hub.ts";
 import type { Outgoing } from "./_hub.ts";
 
@@ -152,6 +154,60 @@ test("brokerService() gives a subscription to a pattern exactly what its subscri
   };
   assert.deepEqual(await take(all, 4), [PLACED, "cards.v1.charged", "orders.v2.placed", "orders.v1.paid"]);
   assert.deepEqual(await take(some, 2), [PLACED, "orders.v1.paid"]);
+});
+
+/** A policy that can be another one from now on. */
+function changing(rules: readonly Rule[]) {
+  let current = policy(rules);
+  const own: Policy = {
+    start: (...all) => current.start(...all),
+    matching: (question) => current.matching(question),
+    explain: (question) => current.explain(question),
+    topicsOf: (caller) => current.topicsOf(caller),
+  };
+  return { policy: own, become: (rules: readonly Rule[]) => void (current = policy(rules)) };
+}
+
+test("brokerService() ends a subscription that nothing allows any more, and keeps the messages for its group", async () => {
+  const inside = await world();
+  const rules = changing(TOPICS);
+  await using served = await hub(inside, { policy: rules.policy });
+  const [shop, billing] = [await inside.join(id("shop")), await inside.join(id("billing"))];
+  const broker = await served.as(shop);
+  await using first = await reader(await served.as(billing), PLACED, { group: "g" });
+  const asked = first.ask();
+  rules.become(TOPICS.slice(0, 1));
+  for (const each of ["1", "2", "3"]) await publishAs(inside, broker, shop, { id: each });
+  await refused(asked, "refused");
+  rules.become(TOPICS);
+  await using second = await reader(await served.as(billing), PLACED, { group: "g" });
+  assert.equal((await second.take(3)).length, 3);
+});
+
+test("brokerService() gives what one member of a group may not have to another one who may", async () => {
+  const inside = await world();
+  const clock = virtualClock();
+  const whole = policy(TOPICS);
+  const withheld = new Set<string>(["orders.v1.secret"]);
+  const strict: Policy = {
+    ...whole,
+    matching: (question) =>
+      "subscribe" in question && withheld.has(question.subscribe!) ? [] : whole.matching(question),
+  };
+  await using served = await hub(inside, { policy: strict, broker: memoryBroker({ now: inside.now, clock }) });
+  const [admin, billing] = [await inside.join(id("admin")), await inside.join(id("billing"))];
+  const broker = await served.as(admin);
+  await using member = await reader(await served.as(billing), "orders.v1.*", { group: "g" });
+  await publishAs(inside, broker, admin, { topic: "orders.v1.secret" });
+  await publishAs(inside, broker, admin, { topic: PLACED });
+  const first = await member.next();
+  assert.equal(first.topic, PLACED);
+  first.ack();
+  withheld.clear();
+  const next = member.next();
+  await roundTrip();
+  clock.pass(10_000);
+  assert.equal((await next).topic, "orders.v1.secret");
 });
 
 test("brokerService() keeps the groups of identities apart, and those of one identity together", async () => {

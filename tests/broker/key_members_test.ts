@@ -26,7 +26,7 @@ async function rig() {
   const bus = await signedBus(own);
   const trial = generateEncryptionKey();
   const mayRead = ({ id }: { readonly id: string }) => !bus.revoked.has(id);
-  const members = keyMembers({ mayRead, revision: () => bus.revoked.size, ownKey: () => trial, now });
+  const members = keyMembers({ mayRead, revision: () => bus.revision, ownKey: () => trial, now });
   const mail = await own.join("spiffe://example.org/mail");
   const { jwk } = await generateEncryptionKey();
   const ask = async (changes: Partial<JoinRequest> = {}, event: Partial<VerifiedEvent> = {}, by: Identity = mail) => {

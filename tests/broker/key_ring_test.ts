@@ -76,7 +76,7 @@ describe("the keys of a subscriber", () => {
     assert.deepEqual(timers.waits(), []);
   });
 
-  test("wait() waits for 4 keys of one publisher and topic at once, and for 64 of one publisher", async () => {
+  test("wait() waits for 4 keys of one publisher and topic at once, and for 64 of one publisher", () => {
     using timers = heldTimers();
     const own = ring();
     const begun = (change: Partial<EpochKey>) => {

@@ -218,3 +218,34 @@ test("nobody misses anything for a publisher who has to wait", async () => {
   for (const each of [all, cut, group]) assert.deepEqual(await each.take(1), ["1"]);
   await waiting;
 });
+
+test("publish() that does not wait is refused where there is no room, and behind those who wait", async () => {
+  const { broker } = make({ maxMessages: 2 });
+  await using _ = broker;
+  await using group = await reader(broker, "a.b", { group: "g" });
+  const atOnce = (event: string) => broker.publish({ topic: "a.b", id: event, event }, { waits: false });
+  await atOnce("1");
+  await atOnce("2");
+  await refused(atOnce("3"), "full");
+  const waiting = publish(broker, "a.b", "4");
+  await refused(atOnce("5"), "full");
+  assert.deepEqual(await group.take(2), ["1", "2"]);
+  await waiting;
+  await atOnce("3");
+  assert.deepEqual(await group.take(2), ["4", "3"]);
+});
+
+test("memoryBroker() looks past 16,384 messages that wait for one of their key, and not further", async () => {
+  const { broker } = make();
+  await using _ = broker;
+  await using group = await reader(broker, "a.b", { group: "g" });
+  const send = (event: string, orderingKey: string) => broker.publish({ topic: "a.b", id: event, event, orderingKey });
+  for (let n = 0; n < 16_384; n++) await send(`k${n}`, "k");
+  await send("other", "another");
+  const first = await group.next();
+  const second = group.next();
+  assert.equal(await isSettled(second), false, "what is behind them is not looked at");
+  first.ack();
+  assert.equal((await second).event, "k1");
+  assert.equal((await group.next()).event, "other");
+});

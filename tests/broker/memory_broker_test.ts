@@ -64,7 +64,7 @@ test("memoryBroker() counts the bytes of what it keeps", async () => {
   for (const digit of events(5)) await broker.publish({ topic: "a.b", id: `id${digit}`, event: digit.repeat(506) });
   await using all = await reader(broker, "a.b", { start: "earliest" });
   assert.deepEqual((await all.take(2)).map((event) => event[0]), ["4", "5"]);
-  await refused(broker.publish({ topic: "a.b", id: "id6", event: "x".repeat(1_019) }), "full");
+  await refused(broker.publish({ topic: "a.b", id: "id6", event: "x".repeat(1_019) }), "refused");
   await broker.publish({ topic: "a.b", id: "id6", event: "x".repeat(1_018) });
 });
 

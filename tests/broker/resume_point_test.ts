@@ -35,14 +35,29 @@ test("resumePoint() goes on after the last message that was settled without a ga
   assert.deepEqual(point.start, { after: "d" });
 });
 
-test("resumePoint() knows what was settled before it began again", () => {
+test("resumePoint() goes beyond nothing that has to come again after it began again", () => {
   const point = resumePoint("earliest");
   for (const position of ["a", "b"]) point.came(position);
   point.settled("b");
   point.restart();
   for (const position of ["a", "b", "c"]) point.came(position);
+  point.settled("c");
+  assert.equal(point.start, "earliest");
   point.settled("a");
-  assert.deepEqual(point.start, { after: "b" });
+  assert.deepEqual(point.start, { after: "a" });
+  point.settled("b");
+  assert.deepEqual(point.start, { after: "c" });
+});
+
+test("resumePoint() does not wait for what the broker does not have any more when it begins again", () => {
+  const point = resumePoint("new");
+  point.begun(1);
+  for (const position of ["old 1", "old 2"]) point.came(position);
+  point.settled("old 1");
+  point.restart();
+  for (const position of ["new 1", "new 2"]) point.came(position);
+  point.settled("new 1");
+  assert.deepEqual(point.start, { after: "new 1" });
 });
 
 test("resumePoint() does not go beyond what it can follow", () => {

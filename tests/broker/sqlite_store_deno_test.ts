@@ -76,6 +76,18 @@ test("memoryBroker() with a store forgets what it forgot, and counts on, after a
   assert.equal(rowsIn(folder.file, "message"), 1);
 });
 
+test("memoryBroker() with a store lets publishers go on after a restart where a group let them before", async () => {
+  await using folder = await temporary();
+  {
+    await using broker = await opened(folder.file, { maxMessages: 3 });
+    await using _ = await reader(broker, "a.b", { group: "g", slow: "drop_oldest" });
+  }
+  await using broker = await opened(folder.file, { maxMessages: 3 });
+  await publish(broker, "a.b", ...events(5));
+  await using group = await reader(broker, "a.b", { group: "g" });
+  assert.deepEqual(await group.take(3), ["3", "4", "5"]);
+});
+
 test("memoryBroker() with a store forgets what a group was done with, once it has passed or is gone", async () => {
   await using folder = await temporary();
   const clock = manualClock();
@@ -287,6 +299,7 @@ test("memoryBroker() refuses a database that is not whole", async () => {
     "no UTF-8": ["UPDATE message SET event = x'ff'", /damaged/],
     "a group's name": ["UPDATE place SET name = ''", /malformed/],
     "a group's pattern": ["UPDATE place SET pattern = 'a..b'", /malformed/],
+    "how a group is slow": ["UPDATE place SET slow = 'never'", /malformed/],
     "a group's time": ["UPDATE place SET idle_since_ms = -1", /malformed/],
     "a group that is ahead": ["UPDATE place SET first = 5", /ahead/],
     "a place that is none": ["INSERT INTO done VALUES ('g', 'a.b', -1)", /malformed/],

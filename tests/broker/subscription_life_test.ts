@@ -119,6 +119,26 @@ describe("PubSub.subscribe() and how it ends", () => {
     assert.ok(billing.events.some(({ event }) => event === "message.bury"));
   });
 
+  test("Subscription.drain() waits for what a handler has, and gives nobody else what is then acknowledged", async () => {
+    await using place = await market();
+    const [shop, one, other] = [await place.join("shop"), await place.join("billing"), await place.join("billing")];
+    await using leaving = await one.subscribe(OrderPlaced, { group: "g" });
+    for (const id of ["1", "2", "3", "4"]) await shop.publish(OrderPlaced, { id });
+    const source = leaving[Symbol.asyncIterator]();
+    (await source.next()).value!.ack();
+    const { value: working } = await source.next();
+    let isDrained = false;
+    const drained = leaving.drain().then(() => isDrained = true);
+    await using staying = await other.subscribe(OrderPlaced, { group: "g" });
+    assert.deepEqual((await read(staying, 2)).map(({ data }) => data.id), ["3", "4"]);
+    assert.equal(isDrained, false);
+    working!.ack();
+    await mustCome(drained, "the drain");
+    assert.equal((await source.next()).done, true);
+    await shop.publish(OrderPlaced, { id: "5" });
+    assert.deepEqual((await read(staying, 1)).map(({ data, attempt }) => [data.id, attempt]), [["5", 1]]);
+  });
+
   test("Subscription: a handler that throws has nobody's attempts counted but its own message's", async () => {
     await using place = await market();
     const [shop, billing] = [await place.join("shop"), await place.join("billing")];

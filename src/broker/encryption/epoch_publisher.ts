@@ -38,8 +38,11 @@ export interface TopicKeys extends AsyncDisposable {
 interface Epoch {
   readonly key: EpochKey;
   readonly madeAtMs: number;
-  recipients: Recipients;
-  /** The identities of those, and of who came while it was the present one: they are given it when they ask for it. */
+  /** The names of those that it was sent. */
+  readonly holders: Set<string>;
+  /** Who is there, when it was seen last that all of them have it and nobody else. */
+  settled: Recipients | undefined;
+  /** Their identities, and those of who came while it was the present one: they are given it when they ask for it. */
   readonly identities: Set<string>;
   messages: number;
 }
@@ -164,11 +167,11 @@ async function close(state: TopicState): Promise<void> {
  */
 function isUsable(state: TopicState, epoch: Epoch, isNew: boolean): boolean {
   const present = state.members.present();
-  if (present === epoch.recipients) return true;
-  const gone = [...epoch.recipients.keys()].filter((name) => !present.has(name));
+  if (present === epoch.settled) return true;
+  const gone = [...epoch.holders].filter((name) => !present.has(name));
   if (!gone.every(state.members.hasLeft)) return false;
-  if (gone.length === 0 && coversAll(epoch.recipients, present)) {
-    epoch.recipients = present;
+  if (gone.length === 0 && [...present.keys()].every((name) => epoch.holders.has(name))) {
+    epoch.settled = present;
     return true;
   }
   if (isNew && gone.length === 0) return true;
@@ -230,7 +233,8 @@ async function rotate(own: Publisher, state: TopicState): Promise<void> {
   await announce(own, key, [...recipients.values()]);
   const there = [...recipients.values(), ...state.members.present().values()];
   const identities = new Set(there.map(({ id }) => id));
-  state.epochs.push({ key, madeAtMs: own.now(), recipients, identities, messages: 0 });
+  const holders = new Set(recipients.keys());
+  state.epochs.push({ key, madeAtMs: own.now(), holders, settled: undefined, identities, messages: 0 });
   if (state.epochs.length > MAX_EPOCHS) state.epochs.shift();
 }
 
@@ -268,15 +272,13 @@ async function answer(own: Publisher, state: TopicState): Promise<void> {
   state.timer = undefined;
   const { answers } = state;
   state.answers = new Map();
-  for (const [{ key }, waiting] of answers) {
+  for (const [{ key, holders }, waiting] of answers) {
     const present = state.members.present();
     const recipients = [...waiting].flatMap(([name, recipient]) => present.has(name) ? [recipient] : []);
+    for (const recipient of recipients) holders.add(nameOf(recipient)); // when they go, it is used no more
     await announce(own, key, recipients).catch(() => {}); // who does not get it asks again
   }
 }
-
-/** Whether all of some are among others. */
-const coversAll = (others: Recipients, some: Recipients) => [...some.keys()].every((name) => others.has(name));
 
 const closed = () => new BrokerError("closed", "Cannot encrypt: the publisher is closed");
 

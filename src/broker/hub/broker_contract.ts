@@ -202,7 +202,7 @@ export const BrokerService: Service<BrokerMethods> = /* @__PURE__ */ service("po
 export const CODE_OF_REASON: Readonly<Partial<Record<BrokerReason, RpcCode>>> = /* @__PURE__ */ Object.freeze({
   refused: "permission_denied",
   unsupported: "unimplemented",
-  full: "resource_exhausted",
+  full: "failed_precondition", // for now, or for ever; "resource_exhausted" is what passes with what the caller has under way
   slow_consumer: "aborted",
   unreachable: "unavailable",
   closed: "unavailable",
@@ -218,5 +218,6 @@ export const REASON_OF_CODE: Readonly<Partial<Record<RpcCode, BrokerReason>>> = 
   unauthenticated: "refused",
   unimplemented: "unsupported",
   resource_exhausted: "full",
+  failed_precondition: "full",
   aborted: "slow_consumer",
 });

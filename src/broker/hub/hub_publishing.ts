@@ -21,17 +21,21 @@ export interface HubPublishingParts {
 export type HubPublishing = (event: OutgoingEvent, signal: AbortSignal | undefined) => Promise<void>;
 
 /**
- * Publishes events in the order in which they were given: what was lost with a connection, or what the hub has no room for or
- * cannot take for now, is sent again in the same order, and before all that comes after it. The hub takes nothing that is
+ * Publishes events in the order in which they were given: what was lost with a connection, or what the hub cannot take for now,
+ * is sent again in the same order, and before all that comes after it. The hub takes nothing that is
  * behind it meanwhile.
  */
 export function hubPublishing(parts: HubPublishingParts): HubPublishing {
   const id = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
   const line = { id, turn: 0, next: 0 };
   const own: Own = { parts, line, letters: new Set(), sending: 0, most: MAX_SENDING, failures: 0, lost: undefined };
+  parts.closing.addEventListener("abort", () => {
+    for (const { leaving } of own.letters) leaving.abort();
+  });
   return (event, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
+      if (parts.closing.aborted) return reject(closed());
       if (own.letters.size >= MAX_WAITING) {
         return reject(new BrokerError("full", "Cannot publish: too many events wait for the hub"));
       }
@@ -41,7 +45,11 @@ export function hubPublishing(parts: HubPublishingParts): HubPublishing {
         signal,
         deadlineAt,
         isSent: false,
-        abort: () => leave(own, letter),
+        leaving: new AbortController(),
+        abort() {
+          letter.leaving.abort();
+          leave(own, letter);
+        },
         resolve,
         reject,
       };
@@ -73,6 +81,8 @@ interface Letter {
   readonly deadlineAt: number;
   /** Whether its call is under way. */
   isSent: boolean;
+  /** Ends its call. Not a signal of both signals: one that lives long would keep each. */
+  readonly leaving: AbortController;
   /** Its publisher leaves. */
   readonly abort: () => void;
   readonly resolve: () => void;
@@ -98,13 +108,11 @@ function go(own: Own): void {
 async function send(own: Own, letter: Letter): Promise<void> {
   const { id: name, turn } = own.line;
   const line = { id: name, turn, n: own.line.next++ };
-  const { client, closing } = own.parts;
-  const { event: { topic, id, event, orderingKey }, deadlineAt, signal } = letter;
+  const { event: { topic, id, event, orderingKey }, deadlineAt, leaving: { signal } } = letter;
   try {
     const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
-    const leaving = signal ? AbortSignal.any([signal, closing]) : closing;
     const key = orderingKey === undefined ? {} : { key: orderingKey };
-    await client.publish({ topic, id, event, ...key, line }, { timeoutMs, signal: leaving });
+    await own.parts.client.publish({ topic, id, event, ...key, line }, { timeoutMs, signal });
     own.failures = 0;
     own.most = Math.min(MAX_SENDING, own.most + 1 / own.most);
     settle(own, letter, letter.resolve);

@@ -167,7 +167,8 @@ function isFinal(error: unknown, isOpen: boolean, wasOpen: boolean): boolean {
   if (!(error instanceof RpcError)) return error !== undefined;
   if (error.code === "aborted" || error.code === "unimplemented") return true;
   if (isOpen) return false; // what let it in may have ended, and there is something newer by now
-  if (error.code === "resource_exhausted") return !wasOpen; // the hub may not know yet that the old one is gone
+  // The hub may not know yet that the old one is gone.
+  if (error.code === "resource_exhausted" || error.code === "failed_precondition") return !wasOpen;
   return ["permission_denied", "unauthenticated", "invalid_argument"].includes(error.code);
 }
 

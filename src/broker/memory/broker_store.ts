@@ -1,3 +1,5 @@
+import type { SlowConsumerPolicy } from "../broker.ts";
+
 /** A message as a broker keeps it. */
 export interface StoredEvent<Event = string> {
   /** Its place among all that were published, from 1, without gaps. */
@@ -24,6 +26,8 @@ export interface StoredGroup {
   readonly from: number;
   /** Positions behind that which are done with; in a batch, those that came to it. */
   readonly done: readonly number[];
+  /** What happens to it when the broker is full: as the member that came last asked. */
+  readonly slow: SlowConsumerPolicy;
   /** Since when nobody is there, in milliseconds since 1970; 0 while somebody is. */
   readonly idleSinceMs: number;
 }

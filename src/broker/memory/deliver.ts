@@ -5,11 +5,11 @@ import { forget, type Item, type Member, nextItem, type Place } from "./place.ts
 import { positionText } from "./position.ts";
 
 /** Gives members what they asked for, as far as there is something. */
-export function serve<Event>(engine: Engine<Event>, place: Place<Event>, nowMs?: number): void {
+export function serve<Event>(engine: Engine<Event>, place: Place<Event>): void {
   while (place.waiting.length > 0 && !engine.closed) {
     const item = nextItem(place, engine.log, engine.visible);
     if (!item) return;
-    hand(engine, firstOf(place.waiting), item, nowMs);
+    hand(engine, firstOf(place.waiting), item);
   }
 }
 
@@ -55,7 +55,7 @@ export function finish<Event>(engine: Engine<Event>, item: Item<Event>): void {
   const isInTurn = item === place.oldest;
   forget(item);
   if (place.group !== undefined) {
-    if (!isInTurn) place.done.push(item.message.position);
+    if (!isInTurn && engine.isStored) place.done.push(item.message.position);
     engine.touch(place);
   }
   if (place.waiting.length > 0) serve(engine, place);
@@ -95,7 +95,7 @@ export function wakeAt<Event>(engine: Engine<Event>, dueMs: number): void {
 function tick<Event>(engine: Engine<Event>): void {
   const { clock, delayed, members } = engine;
   engine.timer = undefined;
-  const now = engine.clockMs = clock.now();
+  const now = clock.now();
   for (let item = delayed.peek(); item && item.dueMs <= now; item = delayed.peek()) {
     delayed.pop();
     item.delayed = false;
@@ -120,7 +120,7 @@ function again<Event>(engine: Engine<Event>, item: Item<Event>): void {
   serve(engine, item.place);
 }
 
-function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Event>, nowMs?: number): void {
+function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Event>): void {
   item.attempt++;
   item.holder = member;
   const { last } = member;
@@ -129,25 +129,13 @@ function hand<Event>(engine: Engine<Event>, member: Member<Event>, item: Item<Ev
   else member.first = item;
   member.last = item;
   member.inFlight++;
-  const now = clockNow(engine, nowMs);
+  const now = engine.clock.now();
   item.dueMs = now + member.ackWaitMs;
   // Nothing is due sooner than after a tick: so a timer is set once for many messages, and never for one that is done with.
   if (engine.timer === undefined) wakeAt(engine, now + TICK_MS);
   const taker = member.taker!;
   member.taker = undefined;
   taker.give(item);
-}
-
-/**
- * The clock, read once in a millisecond of the time of day, because reading it takes as long as the rest of a delivery; and
- * at every tick, so that a time of day that stands still does not stop it.
- */
-function clockNow<Event>(engine: Engine<Event>, nowMs = engine.now()): number {
-  if (nowMs !== engine.clockReadMs || engine.timer === undefined) {
-    engine.clockReadMs = nowMs;
-    engine.clockMs = engine.clock.now();
-  }
-  return engine.clockMs;
 }
 
 /** How a message that was handed out is settled: as often as one likes, the first time counts. */

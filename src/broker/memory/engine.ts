@@ -33,12 +33,11 @@ export interface Engine<Event> {
   /** What may call back, and so has to wait until room was made. */
   readonly later: (() => void)[];
   closed: boolean;
+  /** Whether a store has to be told what is done with. */
+  isStored: boolean;
   /** The one timer, and when it goes off. */
   timer: unknown;
   timerMs: number;
-  /** What the clock said last, and at which time of day. */
-  clockMs: number;
-  clockReadMs: number;
   /** Told when there may be room that there was not. */
   freed(): void;
   /** Whether publishers wait for room. */
@@ -115,10 +114,9 @@ export function createEngine<Event>(
     lookedMs: NaN,
     later: [],
     closed: false,
+    isStored: false,
     timer: undefined,
     timerMs: 0,
-    clockMs: 0,
-    clockReadMs: NaN,
     freed: nothing,
     isAwaited: () => false,
     touch: nothing,

@@ -112,8 +112,8 @@ function batchOf<Event>(
 
 function storedGroup<Event>(place: Place<Event>): StoredGroup {
   const from = needsFrom(place);
-  const { group, pattern, idleSinceMs } = place;
-  return { name: group!, pattern, from, done: place.done.filter((position) => position >= from), idleSinceMs };
+  const { group, pattern, idleSinceMs, slow } = place;
+  return { name: group!, pattern, from, slow, done: place.done.filter((position) => position >= from), idleSinceMs };
 }
 
 /** Those who wait for the same batch. */

@@ -1,5 +1,5 @@
 import type { Clock } from "../../rpc/mod.ts";
-import type { BrokerSubscribeOptions, OutgoingEvent } from "../broker.ts";
+import type { BrokerPublishOptions, BrokerSubscribeOptions, OutgoingEvent } from "../broker.ts";
 import { BrokerError } from "../broker_error.ts";
 import { checkSubscribe, type SubscribeTerms } from "../broker_input.ts";
 import type { BrokerStore, StoredEvent } from "./broker_store.ts";
@@ -69,21 +69,26 @@ export function keepingOf<Event>(
  *
  * @param keeping What keeps it.
  * @param event The message.
- * @param options What ends the waiting for room, and the time, for who knows it.
+ * @param options What ends the waiting for room, whether to wait at all, and the time, for who knows it.
  * @returns When it is kept for good: {@linkcode KEPT} if it is already.
  * @throws {BrokerError} `full`, `closed`; or the reason of an abort.
  */
 export function take<Event>(
   keeping: Keeping<Event>,
   event: LocalEvent<Event>,
-  { signal, nowMs }: { readonly signal?: AbortSignal | undefined; readonly nowMs?: number },
+  { signal, waits = true, nowMs }: BrokerPublishOptions & { readonly nowMs?: number },
 ): Promise<void> {
   const { engine, line } = keeping;
   if (engine.closed) throw closed();
-  if (sizeOf(event) > engine.limits.maxBytes) throw new BrokerError("full", "Cannot publish: the event is too large");
+  if (sizeOf(event) > engine.limits.maxBytes) {
+    throw new BrokerError("refused", "Cannot publish: the event can never fit");
+  }
   signal?.throwIfAborted();
-  if (line.size > 0) return line.wait(event, signal);
-  return keep(keeping, event, nowMs) ?? waiting(keeping, event, signal);
+  if (line.size > 0 && waits) return line.wait(event, signal);
+  const kept = line.size > 0 ? undefined : keep(keeping, event, nowMs);
+  if (kept) return kept;
+  if (!waits) throw new BrokerError("full", "Cannot publish: there is no room");
+  return waiting(keeping, event, signal);
 }
 
 /** Waits for room, and looks from time to time whether retention has made some. */
@@ -127,16 +132,16 @@ function keep<Event>(
   keeping.lastMs = message.atMs;
   log.push(message, bytes);
   const kept = journal ? journal.add(message) : KEPT;
-  if (!journal) show(engine, topic, nowMs);
+  if (!journal) show(engine, topic);
   if (engine.later.length > 0) catchUp(engine);
   return kept;
 }
 
 /** Gives what is kept to who waits for it. */
-function show<Event>(engine: Engine<Event>, topic: string, nowMs?: number): void {
+function show<Event>(engine: Engine<Event>, topic: string): void {
   engine.visible = engine.log.end;
   for (const place of routeOf(engine, topic)) {
-    if (place.waiting.length > 0) serve(engine, place, nowMs);
+    if (place.waiting.length > 0) serve(engine, place);
   }
 }
 
@@ -182,7 +187,7 @@ export async function subscribe<Event>(
       await journal.stored();
     } catch (error) {
       detach(engine, member);
-      endPlace(engine, place);
+      if (place.members.size === 0) endPlace(engine, place); // others may have come to it
       throw error;
     }
   }
@@ -206,6 +211,7 @@ function addPlace<Event>(engine: Engine<Event>, pattern: string, { group, start 
 function durable<Event>(keeping: Keeping<Event>, store: BrokerStore<Event>): void {
   const { engine, ids } = keeping;
   const { log } = engine;
+  engine.isStored = true;
   for (let position = log.first; position < log.end; position++) {
     const { topic, id, atMs } = log.at(position);
     ids.add(topic, id, atMs);

@@ -16,6 +16,8 @@ export interface Place<Event> {
   /** What was looked at and is not done with, by position. */
   oldest: Item<Event> | undefined;
   newest: Item<Event> | undefined;
+  /** How many those are. */
+  count: number;
   /** What can be given again, by position. */
   readonly ready: Heap<Item<Event>>;
   /** The last message of each ordering key that is not done with. */
@@ -89,7 +91,9 @@ export interface Member<Event> {
 /** Makes a place. */
 export function createPlace<Event>(
   pattern: string,
-  { group, from, done = [], idleSinceMs = 0 }: Partial<StoredGroup> & { readonly group: string | undefined },
+  { group, from, done = [], slow = "block", idleSinceMs = 0 }: Partial<StoredGroup> & {
+    readonly group: string | undefined;
+  },
 ): Place<Event> {
   return {
     group,
@@ -98,11 +102,12 @@ export function createPlace<Event>(
     cursor: from ?? 1,
     oldest: undefined,
     newest: undefined,
+    count: 0,
     ready: heap<Item<Event>>(({ message }) => message.position),
     keys: new Map(),
     members: new Set(),
     waiting: [],
-    slow: "block",
+    slow,
     dropped: 0,
     idleSinceMs,
     ended: false,
@@ -132,7 +137,7 @@ export function nextItem<Event>(place: Place<Event>, log: MessageLog<Event>, end
     const given = nextReady(place);
     if (given) return given;
   }
-  while (place.cursor < end) {
+  while (place.cursor < end && place.count < MAX_ITEMS) {
     const message = log.at(place.cursor);
     if (isFor(place, message)) {
       place.cursor++;
@@ -149,6 +154,7 @@ export function nextItem<Event>(place: Place<Event>, log: MessageLog<Event>, end
 export function forget<Event>(item: Item<Event>): void {
   const { place, before, after, key, next } = item;
   item.gone = true;
+  place.count--;
   if (before) before.after = after;
   else place.oldest = after;
   if (after) after.before = before;
@@ -199,6 +205,7 @@ function add<Event>(place: Place<Event>, message: StoredEvent<Event>): Item<Even
     key: orderingKey === undefined || place.group === undefined ? undefined : `${message.topic}\n${orderingKey}`,
     next: undefined,
   };
+  place.count++;
   if (newest) newest.after = item;
   else place.oldest = item;
   place.newest = item;
@@ -213,6 +220,9 @@ function isFirstOfKey<Event>(item: Item<Event>, key: string): boolean {
   keys.set(key, item);
   return last === undefined;
 }
+
+/** How much is looked at that waits for others of its key, for one group. */
+const MAX_ITEMS = 16_384;
 
 /** Whether a pattern covers a name, remembered for as many names as a broker usually has. */
 function matcher(pattern: string): (topic: string) => boolean {

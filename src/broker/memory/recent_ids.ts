@@ -1,4 +1,4 @@
-/** Remembers ids for a while, of each topic apart: who may publish to one cannot use up those of another. */
+/** Remembers ids for a while, of each topic apart: what was published to one keeps nothing out of another. */
 export interface RecentIds {
   /** Remembers an id; tells whether it was known. */
   add(topic: string, id: string, nowMs: number): boolean;

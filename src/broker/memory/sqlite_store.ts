@@ -1,6 +1,6 @@
 import { isTopicName, isTopicPattern } from "../../internal/topic_name.ts";
 import { decodeUtf8 } from "../../internal/utf8.ts";
-import { isEventId, isGroupName, isOrderingKey } from "../broker_input.ts";
+import { isEventId, isGroupName, isOrderingKey, isSlowPolicy } from "../broker_input.ts";
 import type { BrokerStore, StoreBatch, StoredBroker, StoredEvent, StoredGroup } from "./broker_store.ts";
 import { createEpoch } from "./position.ts";
 
@@ -151,8 +151,9 @@ function prepareAll(database: SqliteLike): Statements {
       "INSERT INTO message (position, topic, id, ordering_key, at_ms, wide, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
     ),
     group: database.prepare(
-      `INSERT INTO place (name, pattern, first, idle_since_ms) VALUES (?, ?, ?, ?)
-       ON CONFLICT (name, pattern) DO UPDATE SET first = excluded.first, idle_since_ms = excluded.idle_since_ms`,
+      `INSERT INTO place (name, pattern, first, slow, idle_since_ms) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (name, pattern)
+       DO UPDATE SET first = excluded.first, slow = excluded.slow, idle_since_ms = excluded.idle_since_ms`,
     ),
     done: database.prepare("INSERT OR IGNORE INTO done (name, pattern, position) VALUES (?, ?, ?)"),
     passed: database.prepare("DELETE FROM done WHERE name = ? AND pattern = ? AND position < ?"),
@@ -173,8 +174,8 @@ function writeBatch(statements: Statements, { events, groups, removed, first, en
     statements.removed.run(name, pattern);
     statements.removedDone.run(name, pattern);
   }
-  for (const { name, pattern, from, done, idleSinceMs } of groups) {
-    statements.group.run(name, pattern, from, idleSinceMs);
+  for (const { name, pattern, from, done, slow, idleSinceMs } of groups) {
+    statements.group.run(name, pattern, from, slow, idleSinceMs);
     for (const position of done) statements.done.run(name, pattern, position);
     statements.passed.run(name, pattern, from);
   }
@@ -206,12 +207,13 @@ function eventOf({ position, topic, id, ordering_key, at_ms, wide, event }: Row)
   return { position, topic, id, event: wide ? wideText(event) : decodeUtf8(event), orderingKey, atMs: at_ms };
 }
 
-function groupOf(database: SqliteLike, { name, pattern, first, idle_since_ms }: Row): StoredGroup {
+function groupOf(database: SqliteLike, { name, pattern, first, slow, idle_since_ms }: Row): StoredGroup {
   if (!isGroupName(name) || !isTopicPattern(pattern) || !isWhole(first) || !isWhole(idle_since_ms)) throw malformed();
+  if (!isSlowPolicy(slow)) throw malformed();
   const sql = "SELECT position FROM done WHERE name = ? AND pattern = ? ORDER BY position";
   const done = rowsOf(database, sql, name, pattern).map((row) => row["position"]);
   if (!done.every(isWhole)) throw malformed();
-  return { name, pattern, from: first, done, idleSinceMs: idle_since_ms };
+  return { name, pattern, from: first, slow, done, idleSinceMs: idle_since_ms };
 }
 
 const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -284,6 +286,7 @@ CREATE TABLE place (
   name TEXT NOT NULL,
   pattern TEXT NOT NULL,
   first INTEGER NOT NULL,
+  slow TEXT NOT NULL,
   idle_since_ms INTEGER NOT NULL,
   PRIMARY KEY (name, pattern)
 ) STRICT, WITHOUT ROWID;

@@ -118,6 +118,10 @@ const ID = /^[\x21-\x7e]{1,256}$/;
 const KEY = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
 const GROUP = /^[\w-]{1,64}$/;
 const POSITION = /^[\x21-\x7e]{1,128}$/;
+/** Which attempt a delivery is; what a broker says of it need not be a number. */
+export const attemptOf = ({ attempt }: { readonly attempt: number }): number =>
+  Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1;
+
 /** Whether something is a way to deal with who is too slow. */
 export const isSlowPolicy = (value: unknown): value is SlowConsumerPolicy => SLOW.some((each) => each === value);
 

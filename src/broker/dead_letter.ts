@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Schema } from "../rpc/mod.ts";
-import { attemptOf, type Letter } from "./subscribing.ts";
+import { attemptOf } from "./broker_input.ts";
+import type { Letter } from "./settling.ts";
 import { MAX_DATA, type Topic, topic } from "./topic.ts";
 
 /** A message that could not be dealt with. */
@@ -41,8 +42,8 @@ export function deadLetterTopic(name: string): DeadLetterTopic {
 export function letterOf({ delivery, reason, detail }: Letter): DeadLetter {
   const { topic, event } = delivery;
   // The limit of a topic is one of bytes, and JSON in JSON is longer than it was.
-  const fits = typeof event === "string" && event.length <= MAX_EVENT && event.isWellFormed() &&
-    new TextEncoder().encode(JSON.stringify(event)).length <= MAX_EVENT;
+  const fits = typeof event === "string" && event.length <= MAX_ENCLOSED_BYTES && event.isWellFormed() &&
+    new TextEncoder().encode(JSON.stringify(event)).length <= MAX_ENCLOSED_BYTES;
   return {
     topic,
     reason,
@@ -53,7 +54,7 @@ export function letterOf({ delivery, reason, detail }: Letter): DeadLetter {
 }
 
 /** The longest event that a dead letter holds, in bytes of the JSON that it becomes. */
-const MAX_EVENT = 400_000;
+const MAX_ENCLOSED_BYTES = 400_000;
 /** The longest explanation of a handler, in UTF-16 code units. */
 const MAX_DETAIL = 256;
 
@@ -62,5 +63,5 @@ const deadLetterSchema = /* @__PURE__ */ v.strictObject({
   reason: v.pipe(v.string(), v.regex(/^[a-z_]{1,64}$/)),
   detail: v.pipe(v.string(), v.maxLength(MAX_DETAIL)),
   attempts: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
-  event: v.pipe(v.string(), v.maxLength(MAX_EVENT)),
+  event: v.pipe(v.string(), v.maxLength(MAX_ENCLOSED_BYTES)),
 });

@@ -1,10 +1,11 @@
 import { AuthError, type Identity, type Policy, type Trust } from "../auth/mod.ts";
 import type { HashProvider } from "../internal/hash.ts";
+import { coversTopic } from "../internal/topic_name.ts";
 import type { Audit } from "../rpc/mod.ts";
 import type { Broker, Delivery } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
 import { verifyEvent } from "./event.ts";
-import { mayPublish } from "./topic_rules.ts";
+import { isKeyTopic, mayPublish } from "./topic_rules.ts";
 import type { VerifiedEvent } from "./verified_event.ts";
 
 /** What everything that goes to a broker, and comes from it, has to pass. */
@@ -24,7 +25,7 @@ export interface Gate {
  * @throws {BrokerError} `malformed_event`, `wrong_topic`, `wrong_digest`, `not_yet`.
  * @throws {AuthError} Its publisher is nobody's, or did not sign it.
  */
-export async function verified({ trust, hash, now }: Gate, { topic, event }: Delivery): Promise<VerifiedEvent> {
+async function verified({ trust, hash, now }: Gate, { topic, event }: Delivery): Promise<VerifiedEvent> {
   if (typeof event !== "string") throw new BrokerError("malformed_event", "Cannot read the event: it is no text");
   return await verifyEvent(event, { trust, topic, nowMs: now(), hash });
 }
@@ -37,7 +38,7 @@ export async function verified({ trust, hash, now }: Gate, { topic, event }: Del
  * @param came How it came, and how old it may be.
  * @throws {BrokerError} `too_old`, `wrong_key`, `not_allowed`.
  */
-export function assertAdmitted(
+function assertAdmitted(
   { broker, policy, now }: Gate,
   event: VerifiedEvent,
   { delivery, maxAgeMs }: { readonly delivery: Delivery; readonly maxAgeMs: number },
@@ -48,6 +49,55 @@ export function assertAdmitted(
   }
   if (!mayPublish(policy, event.publisher, event.topic)) {
     throw new BrokerError("not_allowed", "Cannot take the event: its publisher may not publish it");
+  }
+}
+
+/** What came, as far as it could be read. */
+export type Received =
+  | { readonly kind: "message"; readonly delivery: Delivery; readonly event: VerifiedEvent; readonly data: unknown }
+  /** What was verified of it is there, and why it is refused. */
+  | {
+    readonly kind: "refused";
+    readonly delivery: Delivery;
+    readonly event: VerifiedEvent | undefined;
+    readonly error: unknown;
+  }
+  /** It is nobody's message. */
+  | { readonly kind: "others"; readonly delivery: Delivery };
+
+/** How a delivery is read. */
+export interface Receiving {
+  /** What was subscribed to. */
+  readonly pattern: string;
+  /** How old an event may be, in milliseconds. */
+  readonly maxAgeMs: number;
+  /** Reads the data of an event that was admitted. */
+  readonly read: (event: VerifiedEvent) => Promise<unknown>;
+}
+
+/**
+ * Reads what was delivered, in this order: is its topic one that was asked for, did its publisher sign it, may its publisher publish
+ * it, what is in it.
+ *
+ * @returns What it is, or why it is refused; it never rejects.
+ */
+export async function receive(
+  gate: Gate,
+  delivery: Delivery,
+  { pattern, maxAgeMs, read }: Receiving,
+): Promise<Received> {
+  let event: VerifiedEvent | undefined;
+  try {
+    if (!coversTopic(pattern, delivery.topic)) {
+      throw new BrokerError("wrong_topic", "Cannot take the event: it is of a topic that was not asked for");
+    }
+    // A wildcard covers what carries keys too.
+    if (isKeyTopic(delivery.topic) && !isKeyTopic(pattern)) return { kind: "others", delivery };
+    event = await verified(gate, delivery);
+    assertAdmitted(gate, event, { delivery, maxAgeMs });
+    return { kind: "message", delivery, event, data: await read(event) };
+  } catch (error) {
+    return { kind: "refused", delivery, event, error };
   }
 }
 

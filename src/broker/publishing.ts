@@ -8,8 +8,7 @@ import { BrokerError } from "./broker_error.ts";
 import { brokerId, EVENT_ID, JOSE_TYPE, JSON_TYPE, signEvent } from "./event.ts";
 import { type Gate, note, reasonOf } from "./gate.ts";
 import type { Published, PublishOptions } from "./message.ts";
-import { codecOf } from "./reception.ts";
-import type { Topic } from "./topic.ts";
+import { codecOf, type Topic } from "./topic.ts";
 import { mayPublish } from "./topic_rules.ts";
 
 /** What signs and publishes under one name. */

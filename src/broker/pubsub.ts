@@ -11,10 +11,10 @@ import { type Gate, note } from "./gate.ts";
 import { letterOf } from "./dead_letter.ts";
 import type { Message, Published, PublishOptions, SubscribeOptions } from "./message.ts";
 import { type Publishing, publishing } from "./publishing.ts";
-import { codecOf, receive, type Reception } from "./reception.ts";
+import { readMessage, type Reception } from "./reception.ts";
 import { signedEvents } from "./signed_events.ts";
 import { subscribing } from "./subscribing.ts";
-import type { Topic, TopicPattern } from "./topic.ts";
+import { codecOf, type Topic, type TopicPattern } from "./topic.ts";
 import { mayPublish, maySubscribe } from "./topic_rules.ts";
 
 /** How messages are protected. */
@@ -134,9 +134,10 @@ export function createPubSub(broker: Broker, options: PubSubOptions): PubSub {
       options: SubscribeOptions = {},
     ) {
       assertOpen();
-      let subscription: Subscription<Message> | undefined;
-      const ended = () => void (subscription && open.delete(subscription));
-      subscription = await subscribed({ gate, keys, publisher, ended }, topic, options);
+      const own: { subscription?: AsyncDisposable } = {};
+      const ended = () => void (own.subscription && open.delete(own.subscription));
+      const subscription = await subscribed({ gate, keys, publisher, ended }, topic, options);
+      own.subscription = subscription;
       if (isClosed) await subscription[Symbol.asyncDispose]();
       assertOpen();
       open.add(subscription);
@@ -169,12 +170,12 @@ async function subscribed(
   assertAsked(gate, contract, options);
   await using stack = new AsyncDisposableStack();
   const reader = contract.encrypted ? stack.use(await keys.reader(contract.pattern)) : undefined;
-  const reception: Reception = { gate, contract, maxAgeMs, decrypt: reader?.decrypt, codec: codecOf(contract) };
+  const reception: Reception = { gate, contract, decrypt: reader?.decrypt, codec: codecOf(contract) };
   const messages = await subscribing({
     gate,
     pattern: contract.pattern,
     options: brokerOptions(options),
-    receive: (delivery) => receive(reception, delivery),
+    receiving: { pattern: contract.pattern, maxAgeMs, read: (event) => readMessage(reception, event) },
     maxAttempts,
     bury: deadLetter &&
       (async (letter, signal) => await publisher.message(deadLetter, letterOf(letter), { signal, waits: false })),
@@ -193,7 +194,7 @@ function assertAsked(gate: Gate, { pattern }: TopicPattern, options: SubscribeOp
   const { deadLetter, maxAttempts, maxAgeMs } = options;
   const { properties } = gate.broker;
   for (
-    const [name, given, most] of [["maxAttempts", maxAttempts, 1_000], ["maxAgeMs", maxAgeMs, MAX_AGE_MS]] as const
+    const [name, given, most] of [["maxAttempts", maxAttempts, 1_000], ["maxAgeMs", maxAgeMs, YEAR_MS]] as const
   ) {
     if (given !== undefined && !(Number.isInteger(given) && given >= 1 && given <= most)) {
       throw new TypeError(`Cannot subscribe: "${name}" is a whole number from 1 to ${most}`);
@@ -235,4 +236,4 @@ function brokerOptions({ group, start, maxInFlight, ackWaitMs, slow }: Subscribe
 const WEEK_MS = 604_800_000;
 /** How long an end waits for messages that are on their way, in milliseconds. */
 const DRAIN_MS = 10_000;
-const MAX_AGE_MS = 366 * 86_400_000;
+const YEAR_MS = 366 * 86_400_000;

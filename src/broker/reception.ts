@@ -1,62 +1,31 @@
 import { decidesFor } from "../auth/mod.ts";
-import { type Codec, CodecError, json } from "../codec/mod.ts";
-import { coversTopic } from "../internal/topic_name.ts";
+import { type Codec, CodecError } from "../codec/mod.ts";
 import { checkMessage } from "../rpc/mod.ts";
-import type { Delivery } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
 import { JOSE_TYPE, JSON_TYPE } from "./event.ts";
-import { assertAdmitted, type Gate, verified } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import type { TopicPattern } from "./topic.ts";
-import { isKeyTopic } from "./topic_rules.ts";
 import type { VerifiedEvent } from "./verified_event.ts";
 
 /** What reads the messages of one contract. */
 export interface Reception {
   readonly gate: Gate;
   readonly contract: TopicPattern;
-  readonly maxAgeMs: number;
   /** Decrypts the data of an event; there for an encrypted topic. */
   readonly decrypt: ((event: VerifiedEvent) => Promise<string>) | undefined;
   readonly codec: Codec;
 }
 
-/** What came, as far as it could be read. */
-export interface Received {
-  readonly delivery: Delivery;
-  /** What was verified; undefined where nothing could be. */
-  readonly event: VerifiedEvent | undefined;
-  /** The message; only to be used where there is no error. */
-  readonly data: unknown;
-  /** Why it is refused. */
-  readonly error: unknown;
-}
-
-/** Reads the data of a contract's messages: as small, and as strict, as it says. */
-export const codecOf = ({ maxBytes }: TopicPattern): Codec => json({ maxBytes });
-
 /**
- * Reads what was delivered, in this order: what can be verified without looking at the data, the data's cipher, its codec, its
- * schema, and the rules that ask for the message.
+ * Reads the message of an event that was admitted, in this order: its cipher, its codec, its schema, and the rules that ask for the
+ * message.
  *
- * @returns What it is, or why it is refused; it never rejects.
+ * @throws {BrokerError} `not_encrypted`, `malformed_message`, `not_allowed`, or why it is not decrypted.
  */
-export async function receive(reception: Reception, delivery: Delivery): Promise<Received> {
-  let event: VerifiedEvent | undefined;
-  const { topic } = delivery;
-  try {
-    if (!coversTopic(reception.contract.pattern, topic)) {
-      throw new BrokerError("wrong_topic", "Cannot take the event: it is of a topic that was not asked for");
-    }
-    // A wildcard covers what carries keys too, which is nobody's message.
-    if (isKeyTopic(topic)) return { delivery, event, data: undefined, error: undefined };
-    event = await verified(reception.gate, delivery);
-    assertAdmitted(reception.gate, event, { delivery, maxAgeMs: reception.maxAgeMs });
-    const data = await messageIn(reception, event);
-    assertRules(reception.gate, event, data);
-    return { delivery, event, data, error: undefined };
-  } catch (error) {
-    return { delivery, event, data: undefined, error };
-  }
+export async function readMessage(reception: Reception, event: VerifiedEvent): Promise<unknown> {
+  const data = await messageIn(reception, event);
+  assertRules(reception.gate, event, data);
+  return data;
 }
 
 async function messageIn({ contract, decrypt, codec }: Reception, event: VerifiedEvent): Promise<unknown> {

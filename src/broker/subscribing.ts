@@ -1,37 +1,36 @@
 import { isTopicName } from "../internal/topic_name.ts";
-import { untilAborted } from "../internal/until_aborted.ts";
 import { within } from "../internal/within.ts";
 import { type Ahead, ahead } from "./ahead.ts";
-import type { BrokerSubscribeOptions, Delivery, Subscription } from "./broker.ts";
+import type { BrokerSubscribeOptions, Subscription } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
-import { type Gate, note, reasonOf } from "./gate.ts";
-import type { IdempotencyStore } from "./idempotency.ts";
+import { attemptOf } from "./broker_input.ts";
+import { note, reasonOf, receive, type Received, type Receiving } from "./gate.ts";
 import type { Message } from "./message.ts";
 import { type Arrival, type ProducerLog, producerLog } from "./producer_log.ts";
 import { type ReaderPace, readerPace } from "./reader_pace.ts";
-import type { Received } from "./reception.ts";
+import {
+  bury,
+  giveBack,
+  isKnown,
+  LETTER_MS,
+  notedOf,
+  putAway,
+  remember,
+  retryMs,
+  settle,
+  type Settlement,
+  type SettlingTerms,
+  type Work,
+} from "./settling.ts";
 import type { VerifiedEvent } from "./verified_event.ts";
 
 /** What a subscription does with what it gets. */
-export interface Subscribing {
-  readonly gate: Gate;
+export interface Subscribing extends SettlingTerms {
   readonly pattern: string;
   readonly options: BrokerSubscribeOptions;
-  readonly receive: (delivery: Delivery) => Promise<Received>;
-  /** How often a message is tried. */
-  readonly maxAttempts: number;
-  /** Publishes a dead letter; undefined where there are none. */
-  readonly bury: ((letter: Letter, signal: AbortSignal) => Promise<unknown>) | undefined;
-  readonly idempotency: IdempotencyStore | undefined;
+  readonly receiving: Receiving;
   /** Told once, when it ends in whichever way. */
   readonly ended: () => void | Promise<void>;
-}
-
-/** What cannot be dealt with. */
-export interface Letter {
-  readonly delivery: Delivery;
-  readonly reason: string;
-  readonly detail: string;
 }
 
 /** Subscribes, and gives what is verified, once, in its order, as messages. */
@@ -48,7 +47,10 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
     ending: new AbortController(),
   };
   const line = ahead(inner[Symbol.asyncIterator](), {
-    begin: async (delivery) => ({ cameAt: performance.now(), received: await desk.receive(delivery) }),
+    begin: async (delivery) => ({
+      cameAt: performance.now(),
+      received: await receive(desk.gate, delivery, desk.receiving),
+    }),
     giveBack: (delivery) => delivery.nack(),
     most: () => Math.min(desk.pace.ahead, MAX_AHEAD),
   });
@@ -81,16 +83,11 @@ export async function subscribing(setup: Subscribing): Promise<Subscription<Mess
   };
 }
 
-interface Desk extends Subscribing {
-  readonly ackWaitMs: number;
+interface Desk extends Subscribing, Settlement {
   readonly maxInFlight: number;
   readonly log: ProducerLog;
   /** How fast messages are asked for, and so how many are verified before. */
   readonly pace: ReaderPace;
-  /** What is being written somewhere before its message is settled; none of it rejects. */
-  readonly pending: Set<Promise<unknown>>;
-  /** Aborts when the subscription ends. */
-  readonly ending: AbortController;
 }
 
 /** What came, and when. */
@@ -116,17 +113,18 @@ async function* messagesOf(desk: Desk, line: Ahead<Arrived>, end: () => Promise<
 
 /** The message, if it is one that a handler should see. */
 async function taken(desk: Desk, { received, cameAt }: Arrived): Promise<Message | undefined> {
-  const { delivery, event, error } = received;
+  const { delivery } = received;
   const { redelivers } = desk.gate.broker.properties;
   // Somebody else has it by now.
   if (redelivers && performance.now() - cameAt >= desk.ackWaitMs) return void delivery.nack();
-  if (!event && error === undefined) return void delivery.ack(); // it is for others
-  if (!event || error !== undefined) return refuse(desk, received, error);
+  if (received.kind === "others") return void delivery.ack();
+  if (received.kind === "refused") return refuse(desk, received);
+  const { event } = received;
   let arrival: Arrival | undefined;
   try {
     arrival = desk.log.take(event, delivery);
   } catch (error) {
-    return refuse(desk, received, error);
+    return refuse(desk, { delivery, event, error });
   }
   if (!arrival) return undefined;
   const work: Work = { desk, event, arrival, delivery };
@@ -146,17 +144,6 @@ async function taken(desk: Desk, { received, cameAt }: Arrived): Promise<Message
   return messageOf(work, received.data);
 }
 
-async function isKnown({ desk, event }: Work): Promise<boolean> {
-  if (!desk.idempotency) return false;
-  return await inTime(desk, (async () => await desk.idempotency!.has(keyOf(event)))());
-}
-
-/** A store that does not answer is waited for as long as the message is ours. */
-function inTime<Value>({ ackWaitMs, ending }: Desk, answer: Promise<Value>): Promise<Value> {
-  const late = () => new BrokerError("unreachable", "Cannot ask what was done with: the store does not answer");
-  return untilAborted(within(answer, () => ackWaitMs, late), ending.signal, late);
-}
-
 function record({ gate }: Desk, event: VerifiedEvent, { missing, late }: Arrival): void {
   if (missing > 0) note(gate, "message.missing", { ...notedOf(event), count: missing });
   if (late) note(gate, "message.late", notedOf(event));
@@ -164,7 +151,7 @@ function record({ gate }: Desk, event: VerifiedEvent, { missing, late }: Arrival
 }
 
 /** What is refused does not come again, but for what may pass: a key that is on its way, a clock that is behind. */
-function refuse(desk: Desk, { delivery, event }: Received, error: unknown): undefined {
+function refuse(desk: Desk, { delivery, event, error }: Refused): undefined {
   const reason = reasonOf(error);
   try {
     const topic = isTopicName(delivery.topic) ? delivery.topic : "";
@@ -181,13 +168,7 @@ function refuse(desk: Desk, { delivery, event }: Received, error: unknown): unde
   return undefined;
 }
 
-/** A message that is out. */
-interface Work {
-  readonly desk: Desk;
-  readonly event: VerifiedEvent;
-  readonly arrival: Arrival;
-  readonly delivery: Delivery;
-}
+type Refused = Omit<Received & { readonly kind: "refused" }, "kind">;
 
 function messageOf(work: Work, data: unknown): Message {
   const { event, arrival, delivery, desk } = work;
@@ -222,82 +203,8 @@ function messageOf(work: Work, data: unknown): Message {
   };
 }
 
-/** Where it has to be remembered, it is acknowledged only then. */
-function remember(work: Work): void {
-  const { desk, event } = work;
-  const { idempotency, pending } = desk;
-  if (!idempotency) return settle(work);
-  const remembering = inTime(desk, (async () => await idempotency.add(keyOf(event)))());
-  during(pending, remembering.then(() => settle(work), () => giveBack(work, retryMs(work.delivery))));
-}
-
-function settle({ arrival }: Work): void {
-  const delivery = arrival.latest();
-  arrival.settle();
-  delivery.ack();
-}
-
-function giveBack({ arrival }: Work, delayMs: number): void {
-  const delivery = arrival.latest();
-  arrival.giveBack();
-  delivery.nack({ delayMs });
-}
-
-function putAway(work: Work, reason: string, detail: string): void {
-  const { desk, event, delivery } = work;
-  try {
-    note(desk.gate, desk.bury ? "message.bury" : "message.drop", notedOf(event), reason);
-  } catch {
-    // It is put away all the same: it was delivered, and that is recorded.
-  }
-  if (desk.bury) bury(desk, { delivery, reason, detail }, () => settle(work), () => giveBack(work, retryMs(delivery)));
-  else settle(work);
-}
-
-/**
- * Lets go of a message only once its dead letter is published.
- *
- * A broker that is full may be so because of this very message, which would then wait for itself: before everything stands still,
- * the letter is left out, which is recorded.
- */
-function bury(
-  desk: Desk,
-  letter: Letter,
-  done: () => void,
-  failed: () => void = () => letter.delivery.nack({ delayMs: retryMs(letter.delivery) }),
-): void {
-  const { gate, ending, pending } = desk;
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), LETTER_MS);
-  const over = () => clearTimeout(timer);
-  const unburied = (error: unknown) => {
-    if (ending.signal.aborted) return; // the end gives it back
-    if (reasonOf(error) !== "full") return failed();
-    note(gate, "message.drop", { topic: letter.delivery.topic }, "full");
-    done();
-  };
-  const burying = desk.bury!(letter, AbortSignal.any([late.signal, ending.signal]));
-  during(pending, burying.then(done, unburied).finally(over));
-}
-
-function during(pending: Set<Promise<unknown>>, work: Promise<unknown>): void {
-  const settled: Promise<unknown> = work.catch(() => {}).then(() => pending.delete(settled)); // it comes again
-  pending.add(settled);
-}
-
-/** Which attempt it is; what a broker says of it need not be a number. */
-export const attemptOf = ({ attempt }: Delivery): number => Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1;
-
-const keyOf = ({ publisher, topic, id }: VerifiedEvent) => `${publisher.id} ${topic} ${id}`;
-
-const notedOf = ({ topic, id, publisher }: VerifiedEvent) => ({ topic, id, publisher: publisher.id });
-
 /** How many messages are verified before they are asked for, at most. */
 const MAX_AHEAD = 32;
-/** When to try again what should have worked, in milliseconds: later each time. */
-const retryMs = (delivery: Delivery) => Math.min(1_000 * 2 ** Math.min(attemptOf(delivery) - 1, 6), 60_000);
-/** How often that is: for about a quarter of an hour. */
+/** How often what may pass is tried: for about a quarter of an hour. */
 const MAX_RETRIES = 20;
-/** How long a dead letter may take, in milliseconds. */
-const LETTER_MS = 10_000;
 const PASSING: ReadonlySet<string> = /* @__PURE__ */ new Set(["no_key", "failed", "not_yet"]);

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { type Codec, json } from "../codec/mod.ts";
 import { isTopicName, isTopicPattern } from "../internal/topic_name.ts";
 import { type MethodDeclaration, rpc, type Schema, type Service, service, type Validate } from "../rpc/mod.ts";
 import { isKeyTopic } from "./topic_rules.ts";
@@ -121,6 +122,9 @@ function contractOf<MessageSchema extends Schema>(
     validate: methods.message.validateInput,
   };
 }
+
+/** What writes and reads the messages of a contract: as small, and as strict, as it says. */
+export const codecOf = ({ maxBytes }: TopicPattern): Codec => json({ maxBytes });
 
 /** What carries keys has names of its own. */
 const isReserved = (name: string) => name.length > MAX_NAME || isKeyTopic(name);

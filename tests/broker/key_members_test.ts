@@ -8,7 +8,7 @@ import {
 } from "../../src/broker/encryption/key_exchange.ts";
 import { keyMembers, MAX_LEASE_MS } from "../../src/broker/encryption/key_members.ts";
 import { MAX_MEMBERS, MAX_OF_ONE } from "../../src/broker/encryption/key_seats.ts";
-import { rateLimit } from "../../src/broker/encryption/key_rate.ts";
+import { costLimit, rateLimit } from "../../src/broker/encryption/key_rate.ts";
 import type { VerifiedEvent } from "../../src/broker/verified_event.ts";
 import { toBase64Url } from "../../src/internal/base64.ts";
 import assert from "node:assert/strict";
@@ -134,6 +134,34 @@ describe("who gets the keys of a topic", () => {
     await members.take(leave);
     assert.equal(await members.take(come), undefined);
     assert.equal(count(), 0);
+  });
+
+  test("hasLeft() knows who left by itself, and not who came again, may not read any more, or whose time is over", async () => {
+    const { take, members, bus, mail, now } = await rig();
+    const { recipient } = (await take())!;
+    const name = `${mail.id} ${recipient.thumbprint}`;
+    const goes = async () => {
+      await take({ leave: true });
+      assert.equal(members.present().size, 0);
+      assert.equal(members.hasLeft(name), true);
+    };
+    assert.equal(members.hasLeft(name), false);
+    await goes();
+    await take();
+    assert.equal(members.hasLeft(name), false, "it came again");
+    await goes();
+    members.forget();
+    assert.equal(members.hasLeft(name), false, "it was forgotten");
+    await take();
+    await goes();
+    now.pass(60_000);
+    members.present();
+    assert.equal(members.hasLeft(name), false, "its time is over");
+    await take();
+    await goes();
+    bus.revoked.add(mail.id);
+    members.present();
+    assert.equal(members.hasLeft(name), false, "it was revoked");
   });
 
   test("a request is taken once", async () => {
@@ -266,6 +294,20 @@ describe("who gets the keys of a topic", () => {
       { kid, wraps: [{ ...wrap, ct: "c".repeat(65) }] },
     ];
     for (const other of others) assert.equal(readAnnouncement(JSON.stringify(other)), undefined, JSON.stringify(other));
+  });
+
+  test("costLimit() lets as much be done at once as it may cost, and then no more than goes by in time", () => {
+    const now = clock();
+    const may = costLimit({ mostMs: 3_000, now });
+    assert.deepEqual([may(1_000), may(1_000), may(500), may(10_000), may(1)], [true, true, true, true, false]);
+    now.pass(9_500);
+    assert.equal(may(1), false);
+    now.pass(1);
+    assert.deepEqual([may(1), may(1)], [true, false]);
+    now.pass(-60_000); // a clock that was set back gives nothing away
+    assert.equal(may(1), false);
+    now.pass(60_000);
+    assert.equal(may(1), true);
   });
 
   test("rateLimit() lets each do something so often at once, and then so often in a second", () => {

@@ -24,6 +24,8 @@ export interface Publishing {
 /** How a message leaves. */
 export type OutgoingOptions = PublishOptions & Pick<BrokerPublishOptions, "waits">;
 
+type Named = OutgoingOptions & { readonly id: string };
+
 /** Data, and what they are; encrypted only once their event has an id. */
 export interface OutgoingData {
   readonly contentType: string;
@@ -40,72 +42,89 @@ export type Encrypt = (topic: string, id: string, text: string) => Promise<strin
  * @param encrypt What encrypts, where there are messages of encrypted topics.
  */
 export function publishing(gate: Gate, encrypt?: Encrypt): Publishing {
-  const producer = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
   const line: Line = {
+    gate,
+    producer: randomId(),
     sequences: new Map(),
     pending: new Set(),
     handedOver: new Map(),
     lastOfKey: new Map(),
   };
-  const send = async (topic: string, outgoing: OutgoingData, options: OutgoingOptions & { readonly id: string }) => {
-    const { id, orderingKey, signal, waits } = options;
-    signal?.throwIfAborted(); // a number that nothing has would be missed
-    const sequence = (line.sequences.get(topic) ?? 0) + 1;
-    line.sequences.set(topic, sequence);
-    const timeMs = gate.now();
-    const make = async () => {
-      const attributes = { topic, id, producer, sequence, timeMs, orderingKey, contentType: outgoing.contentType };
-      return await signEvent(gate.identity, attributes, { data: await outgoing.text(id), hash: gate.hash });
-    };
-    const named = brokerId({ publisher: gate.identity.id, topic, id }, gate.hash);
-    const hand = async (event: string) => {
-      signal?.throwIfAborted(); // nobody waits for it any more
-      await gate.broker.publish({ topic, id: named, event, orderingKey }, { signal, waits });
-    };
-    await inTurn(line, topic, { make, hand });
-    return { id, time: new Date(timeMs) };
-  };
-  // One that nobody can guess: a broker that several publish to takes an id once, from whoever sends it first.
-  const newId = () => toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
-  const data = async (topic: string, outgoing: OutgoingData, options: OutgoingOptions & { readonly id: string }) => {
-    const sending = () => send(topic, outgoing, options);
-    const { orderingKey } = options;
-    const sent = orderingKey === undefined ? sending() : afterKey(line, `${topic} ${orderingKey}`, sending);
-    return await untilAborted(pending(line, sent), options.signal, (reason) => reason);
-  };
   return {
-    data: (topic, outgoing, options) => data(topic, outgoing, { ...options, id: newId() }),
-    async message(topic, message, options = {}) {
-      const id = options.id ?? newId();
-      const noted = { topic: topic.name, id, publisher: gate.identity.id };
-      const text = await checkedText(gate, topic, message, { ...options, id }).catch((error) => {
-        if (error instanceof BrokerError) note(gate, "message.refuse", noted, error.reason);
-        throw error;
-      });
-      if (line.pending.size >= MAX_PENDING) {
-        note(gate, "message.refuse", noted, "full");
-        throw new BrokerError("full", "Cannot publish: too many messages wait for the broker");
-      }
-      const encrypted = (id: string) => encrypt!(topic.name, id, text);
-      const outgoing = topic.encrypted
-        ? { contentType: JOSE_TYPE, text: encrypted }
-        : { contentType: JSON_TYPE, text: () => text };
-      note(gate, "message.publish", noted); // what cannot be recorded does not happen
-      try {
-        return await data(topic.name, outgoing, { ...options, id });
-      } catch (error) {
-        note(gate, "message.fail", noted, reasonOf(error));
-        throw error;
-      }
-    },
+    data: (topic, outgoing, options) => inOrder(line, topic, outgoing, { ...options, id: randomId() }),
+    // One that nobody can guess: a broker that several publish to takes an id once, from whoever sends it first.
+    message: (topic, message, options) =>
+      publish(line, topic, message, { ...options, encrypt, id: options?.id ?? randomId() }),
     async settled() {
       await Promise.allSettled([...line.pending]);
     },
   };
 }
 
+const randomId = () => toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+
+async function publish(
+  line: Line,
+  topic: Topic,
+  message: unknown,
+  { encrypt, ...options }: Named & { readonly encrypt: Encrypt | undefined },
+): Promise<Published> {
+  const { gate } = line;
+  const noted = { topic: topic.name, id: options.id, publisher: gate.identity.id };
+  const text = await checkedText(gate, topic, message, options).catch((error) => {
+    if (error instanceof BrokerError) note(gate, "message.refuse", noted, error.reason);
+    throw error;
+  });
+  if (line.pending.size >= MAX_PENDING) {
+    note(gate, "message.refuse", noted, "full");
+    throw new BrokerError("full", "Cannot publish: too many messages wait for the broker");
+  }
+  note(gate, "message.publish", noted); // what cannot be recorded does not happen
+  const outgoing: OutgoingData = topic.encrypted
+    ? { contentType: JOSE_TYPE, text: (id) => encrypt!(topic.name, id, text) }
+    : { contentType: JSON_TYPE, text: () => text };
+  try {
+    return await inOrder(line, topic.name, outgoing, options);
+  } catch (error) {
+    note(gate, "message.fail", noted, reasonOf(error));
+    throw error;
+  }
+}
+
+/** Sends data when it is the turn of their key, and gives them up when their publisher does. */
+async function inOrder(line: Line, topic: string, outgoing: OutgoingData, options: Named): Promise<Published> {
+  const { orderingKey, signal } = options;
+  const begin = () => send(line, topic, outgoing, options);
+  const sent = orderingKey === undefined ? begin() : afterKey(line, `${topic} ${orderingKey}`, begin);
+  return await untilAborted(pending(line, sent), signal, (reason) => reason);
+}
+
+async function send(line: Line, topic: string, outgoing: OutgoingData, options: Named): Promise<Published> {
+  const { gate, producer, sequences } = line;
+  const { id, orderingKey, signal, waits } = options;
+  signal?.throwIfAborted(); // a number that nothing has would be missed
+  const sequence = (sequences.get(topic) ?? 0) + 1;
+  sequences.set(topic, sequence);
+  const timeMs = gate.now();
+  const make = async () => {
+    const attributes = { topic, id, producer, sequence, timeMs, orderingKey, contentType: outgoing.contentType };
+    return await signEvent(gate.identity, attributes, { data: await outgoing.text(id), hash: gate.hash });
+  };
+  const named = brokerId({ publisher: gate.identity.id, topic, id }, gate.hash);
+  const hand = async (event: string) => {
+    signal?.throwIfAborted(); // nobody waits for it any more
+    await gate.broker.publish({ topic, id: named, event, orderingKey }, { signal, waits });
+  };
+  await inTurn(line, topic, { make, hand });
+  return { id, time: new Date(timeMs) };
+}
+
 /** What is on its way to the broker. */
 interface Line {
+  readonly gate: Gate;
+  /** The name of this run. */
+  readonly producer: string;
+  /** The last number of each topic. */
   readonly sequences: Map<string, number>;
   readonly pending: Set<Promise<unknown>>;
   /** When all that came before was given to the broker, which may not have answered yet; of each topic where something is. */
@@ -157,9 +176,9 @@ interface Turn {
 }
 
 /** What leaves is what the contract says, and what its rules let this publisher say. */
-async function checkedText(gate: Gate, topic: Topic, message: unknown, options: PublishOptions): Promise<string> {
+async function checkedText(gate: Gate, topic: Topic, message: unknown, options: Named): Promise<string> {
   const { policy, identity, broker, now } = gate;
-  const { id = "", orderingKey } = options;
+  const { id, orderingKey } = options;
   if (!EVENT_ID.test(id)) throw new TypeError("Cannot publish: the id is not 1 to 128 visible ASCII characters");
   if (orderingKey !== undefined && !EVENT_ID.test(orderingKey)) {
     throw new TypeError("Cannot publish: the ordering key is not 1 to 128 visible ASCII characters");

@@ -228,7 +228,6 @@ async function listen(own: Publisher, state: TopicState, subscription: Subscript
 /** Makes a key and sends it to all who are there, before it is used. */
 async function rotate(own: Publisher, state: TopicState): Promise<void> {
   const recipients = state.members.present();
-  state.members.forget();
   const key = await newEpochKey({ topic: state.topic, publisher: own.signed.id });
   await announce(own, key, [...recipients.values()]);
   const there = [...recipients.values(), ...state.members.present().values()];

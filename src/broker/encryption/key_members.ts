@@ -31,10 +31,8 @@ export interface KeyMembers {
    * @returns The same object until something has changed.
    */
   present(): Recipients;
-  /** Whether somebody, by its name among recipients, left by itself since {@linkcode forget}, and may still read. */
+  /** Whether somebody, by its name among recipients, left by itself, in the time that it had asked for, and may still read. */
   hasLeft(name: string): boolean;
-  /** Forgets who left. */
-  forget(): void;
 }
 
 /** What members are judged by. */
@@ -54,14 +52,13 @@ export interface KeyMembersOptions {
  *
  * @param options What members are judged by.
  */
-export function keyMembers({ mayRead, revision, ownKey, now }: KeyMembersOptions): KeyMembers {
+export function keyMembers(options: KeyMembersOptions): KeyMembers {
+  const { mayRead, ownKey, now } = options;
   const patience = rateLimit({ burst: MAX_OF_ONE, perSecond: REQUESTS_PER_SECOND, now });
   const seats = keySeats(lapse);
   const leaving = new Map<string, Member>();
   let present: Recipients | undefined = new Map();
-  // With each message everybody is judged, which is to cost nothing where nothing has changed.
-  let judged = { by: revision(), atMs: now() };
-  let nextEndMs = Infinity;
+  const judge = judging(options);
 
   async function take(event: VerifiedEvent): Promise<TakenRequest | undefined> {
     const { publisher } = event;
@@ -80,9 +77,8 @@ export function keyMembers({ mayRead, revision, ownKey, now }: KeyMembersOptions
     if (!seat) return undefined;
     const recipient = known ?? { id: publisher.id, thumbprint, key };
     if (seat.member?.recipient !== recipient) present = undefined;
-    const untilMs = Math.min(request.until, publisher.expiresAtMs);
-    seat.member = { recipient, reader: publisher, untilMs };
-    nextEndMs = Math.min(nextEndMs, untilMs);
+    seat.member = { recipient, reader: publisher, untilMs: Math.min(request.until, publisher.expiresAtMs) };
+    judge.noteEnd(seat.member.untilMs);
     leaving.delete(nameOf(recipient));
     return { recipient, kids: isHeard && request.kids || [] };
   }
@@ -90,29 +86,16 @@ export function keyMembers({ mayRead, revision, ownKey, now }: KeyMembersOptions
   function leave(name: string, event: VerifiedEvent): void {
     if (!seats.get(name) && !(mayRead(event.publisher) && patience(event.publisher.id))) return;
     const seat = seats.take(name, event);
-    if (!seat) return;
-    if (seat.member) leaving.set(nameOf(seat.member.recipient), seat.member);
+    if (seat?.member) leaving.set(nameOf(seat.member.recipient), seat.member);
     if (leaving.size > MAX_MEMBERS) leaving.delete(leaving.keys().next().value!);
-    goFrom(seat);
+    if (seat) goFrom(seat);
   }
 
   function lapse(): void {
-    const nowMs = now();
-    const by = revision();
-    const isJudged = judged.by === by && Math.abs(nowMs - judged.atMs) < JUDGE_MS;
-    if (isJudged && nowMs < nextEndMs) return;
-    if (!isJudged) judged = { by, atMs: nowMs };
-    const stays = ({ untilMs, reader }: Member) => untilMs > nowMs && (isJudged || mayRead(reader));
-    nextEndMs = Infinity;
-    for (const seat of seats.all()) {
-      if (!seat.member) continue;
-      if (stays(seat.member)) nextEndMs = Math.min(nextEndMs, seat.member.untilMs);
-      else goFrom(seat);
-    }
-    for (const [name, member] of leaving) {
-      if (stays(member)) nextEndMs = Math.min(nextEndMs, member.untilMs);
-      else leaving.delete(name);
-    }
+    const stays = judge.look();
+    if (!stays) return;
+    for (const seat of seats.all()) if (seat.member && !stays(seat.member)) goFrom(seat);
+    for (const [name, member] of leaving) if (!stays(member)) leaving.delete(name);
   }
 
   function goFrom(seat: Seat): void {
@@ -127,7 +110,35 @@ export function keyMembers({ mayRead, revision, ownKey, now }: KeyMembersOptions
       return present ??= recipientsOf(seats.all());
     },
     hasLeft: (name) => leaving.has(name),
-    forget: () => leaving.clear(),
+  };
+}
+
+/** Who stays, which is asked for with each message: everybody is looked at only where something may have changed. */
+interface Judging {
+  /** Says until when one more stays by itself. */
+  noteEnd(untilMs: number): void;
+  /** What says of each whether it stays; undefined where all do. */
+  look(): ((member: Member) => boolean) | undefined;
+}
+
+function judging({ mayRead, revision, now }: Omit<KeyMembersOptions, "ownKey">): Judging {
+  let judged = { by: revision(), atMs: now() };
+  let nextEndMs = Infinity;
+  const noteEnd = (untilMs: number) => void (nextEndMs = Math.min(nextEndMs, untilMs));
+  return {
+    noteEnd,
+    look() {
+      const [nowMs, by] = [now(), revision()];
+      const isJudged = judged.by === by && Math.abs(nowMs - judged.atMs) < JUDGE_MS;
+      if (isJudged && nowMs < nextEndMs) return undefined;
+      if (!isJudged) judged = { by, atMs: nowMs };
+      nextEndMs = Infinity;
+      return ({ untilMs, reader }) => {
+        if (!(untilMs > nowMs && (isJudged || mayRead(reader)))) return false;
+        noteEnd(untilMs);
+        return true;
+      };
+    },
   };
 }
 

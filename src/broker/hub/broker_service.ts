@@ -26,7 +26,12 @@ export interface BrokerServiceOptions {
   readonly policy: Policy;
   /** Takes what was decided. @default {nothing} */
   readonly audit?: Audit;
-  /** The clock, in milliseconds since 1970. @default {Date.now} */
+  /**
+   * The clock, in milliseconds since 1970. It must not be ahead of the broker's: who loses its connection before it has
+   * acknowledged anything goes on at the time at which it began.
+   *
+   * @default {Date.now}
+   */
   readonly now?: () => number;
   /** How many subscriptions one identity may have at once, all of its instances together. @default {64} */
   readonly maxSubscriptionsPerIdentity?: number;

@@ -1,8 +1,8 @@
 import { pause } from "../../internal/pause.ts";
 import { type Random, secureRandom } from "../../internal/random.ts";
-import { createClient, RpcError, type Transport } from "../../rpc/mod.ts";
+import { type Client, createClient, RpcError, type Transport } from "../../rpc/mod.ts";
 import type { Broker, BrokerProperties } from "../broker.ts";
-import { BrokerService } from "./broker_contract.ts";
+import { type BrokerMethods, BrokerService } from "./broker_contract.ts";
 import { BrokerError } from "../broker_error.ts";
 import { checkOutgoing, checkSubscribe } from "../broker_input.ts";
 import { hubError } from "./hub_error.ts";
@@ -69,7 +69,7 @@ export async function hubBroker(transport: Transport, options: HubBrokerOptions 
     return longestMs / 2 + random.below(longestMs / 2);
   };
   const publishing = hubPublishing({ client, timeoutMs: publishTimeoutMs, backoffMs, closing: closing.signal });
-  const properties = await askForProperties();
+  const properties = await askForProperties(client, { timeoutMs: openTimeoutMs, backoffMs });
   return {
     properties,
     async publish(event, { signal } = {}) {
@@ -101,21 +101,29 @@ export async function hubBroker(transport: Transport, options: HubBrokerOptions 
       await Promise.all([...subscriptions].map((each) => each.fail(closed())));
     },
   };
+}
 
-  async function askForProperties(): Promise<BrokerProperties> {
-    const deadlineAt = performance.now() + openTimeoutMs;
-    for (let failures = 0;; failures++) {
-      try {
-        const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
-        const own = await client.properties({}, { timeoutMs });
-        return Object.freeze({ encrypted: true, accessControlled: true, ...own });
-      } catch (error) {
-        // A hub that is just starting is waited for.
-        const waitMs = backoffMs(failures);
-        const isAway = error instanceof RpcError && error.code === "unavailable";
-        if (!isAway || performance.now() + waitMs >= deadlineAt) throw hubError(error);
-        await pause(waitMs);
-      }
+interface Asking {
+  readonly timeoutMs: number;
+  readonly backoffMs: (failures: number) => number;
+}
+
+/** Asks the hub what it promises; one that is just starting is waited for. */
+async function askForProperties(
+  client: Client<BrokerMethods>,
+  { timeoutMs, backoffMs }: Asking,
+): Promise<BrokerProperties> {
+  const deadlineAt = performance.now() + timeoutMs;
+  for (let failures = 0;; failures++) {
+    try {
+      const leftMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
+      const own = await client.properties({}, { timeoutMs: leftMs });
+      return Object.freeze({ encrypted: true, accessControlled: true, ...own });
+    } catch (error) {
+      const waitMs = backoffMs(failures);
+      const isAway = error instanceof RpcError && error.code === "unavailable";
+      if (!isAway || performance.now() + waitMs >= deadlineAt) throw hubError(error);
+      await pause(waitMs);
     }
   }
 }

@@ -55,7 +55,7 @@ export interface BrokerSubscribeOptions {
    * What happens when the broker is full and this subscriber is why: publishers wait, the oldest messages are left out and
    * counted, or the subscription ends with an error (`slow_consumer`).
    *
-   * @default {"block" for a group, "drop_oldest" for others}
+   * @default {"block" for a group, at a hub only where it grants that, "drop_oldest" for others}
    */
   readonly slow?: SlowConsumerPolicy | undefined;
 }

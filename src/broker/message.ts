@@ -84,7 +84,11 @@ export interface SubscribeOptions {
   readonly maxInFlight?: number;
   /** How long a message may be out before it goes to somebody else, in milliseconds, 1,000 to 3,600,000. @default {30_000} */
   readonly ackWaitMs?: number;
-  /** What happens when the broker is full because of this subscriber. @default {"block" for a group, "drop_oldest" for others} */
+  /**
+   * What happens when the broker is full because of this subscriber.
+   *
+   * @default {"block" for a group, at a hub only where it grants that, "drop_oldest" for others}
+   */
   readonly slow?: SlowConsumerPolicy;
   /** Where messages go that cannot be dealt with. @default {nowhere: what is refused is audited and left out} */
   readonly deadLetter?: DeadLetterTopic;

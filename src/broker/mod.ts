@@ -27,8 +27,10 @@ export type {
 export {
   type BrokerMethods,
   BrokerService,
+  type EventLine,
   type HubMessage,
   type HubProperties,
+  type HubStart,
   type PublishedEvent,
   type SubscriberMessage,
 } from "./hub/broker_contract.ts";

@@ -13,7 +13,7 @@ import type { Message, Published, PublishOptions, SubscribeOptions } from "./mes
 import { type Publishing, publishing } from "./publishing.ts";
 import { readMessage, type Reception } from "./reception.ts";
 import { signedEvents } from "./signed_events.ts";
-import { subscribing } from "./subscribing.ts";
+import { type Subscribing, subscribing } from "./subscribing.ts";
 import { codecOf, type Topic, type TopicPattern } from "./topic.ts";
 import { mayPublish, maySubscribe } from "./topic_rules.ts";
 
@@ -168,10 +168,9 @@ async function subscribed(
 ): Promise<Subscription<Message>> {
   const { deadLetter, maxAttempts = deadLetter ? 5 : Infinity, maxAgeMs = WEEK_MS, idempotency } = options;
   assertAsked(gate, contract, options);
-  await using stack = new AsyncDisposableStack();
-  const reader = contract.encrypted ? stack.use(await keys.reader(contract.pattern)) : undefined;
+  const reader = contract.encrypted ? await keys.reader(contract.pattern) : undefined;
   const reception: Reception = { gate, contract, decrypt: reader?.decrypt, codec: codecOf(contract) };
-  const messages = await subscribing({
+  const setup: Subscribing = {
     gate,
     pattern: contract.pattern,
     options: brokerOptions(options),
@@ -184,9 +183,13 @@ async function subscribed(
       ended();
       await reader?.[Symbol.asyncDispose]();
     },
-  });
-  stack.move(); // from now on the reader ends with the subscription
-  return messages;
+  };
+  try {
+    return await subscribing(setup);
+  } catch (error) {
+    await reader?.[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** What a broker cannot keep is not asked of it, and what nobody allows is not begun. */

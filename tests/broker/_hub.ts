@@ -8,6 +8,7 @@ import { hubBroker, type HubBrokerOptions } from "../../src/broker/hub/hub_broke
 import { memoryBroker } from "../../src/broker/memory/memory_broker.ts";
 import { nobleHash } from "../../src/internal/hash.ts";
 import { anonymous, createServer, type Server, type Transport, webSocketTransport } from "../../src/rpc/mod.ts";
+import { disposables } from "../_disposables.ts";
 import { DOMAIN, watchedAudit, type World } from "../auth/_world.ts";
 import { collect } from "../rpc/_rig.ts";
 import { type Network, network, type Wire } from "../rpc/_sockets.ts";
@@ -52,7 +53,7 @@ export async function hub(world: World, options: HubOptions = {}): Promise<Hub> 
   const { trust, now } = world;
   const { broker = memoryBroker({ now }), topics = TOPICS, prepare, ...more } = options;
   const audit = watchedAudit();
-  const stack = new AsyncDisposableStack();
+  const stack = disposables();
   stack.use(broker);
   const identity = await world.join(HUB, { serves: ["postern.broker.v1"] });
   const start = () => {
@@ -98,7 +99,7 @@ export async function hub(world: World, options: HubOptions = {}): Promise<Hub> 
       crash();
       current = start();
     },
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   type Subscription,
   topic,
 } from "../../src/broker/mod.ts";
+import { disposables } from "../_disposables.ts";
 import { type Clock, DOMAIN, watchedAudit, type World, world } from "../auth/_world.ts";
 
 export const OrderPlaced = topic(
@@ -51,7 +52,7 @@ export interface Market extends AsyncDisposable {
 export async function market(given?: (world: World) => Broker): Promise<Market> {
   const inside = await world();
   const { now } = inside;
-  const stack = new AsyncDisposableStack();
+  const stack = disposables();
   const broker = stack.use(given ? given(inside) : memoryBroker({ now }));
   const rules: Policy = policy(RULES);
   return {
@@ -77,7 +78,7 @@ export async function market(given?: (world: World) => Broker): Promise<Market> 
         refused: (reason) => audit.events.filter((event) => event.reason === reason).length,
       };
     },
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };
 }
 

@@ -186,6 +186,8 @@ test("publish() says that the stream is full, and that nothing is reached", { sk
   await refused(broker.subscribe("a.b", { slow: "drop_oldest" }), "unsupported");
   await publish(broker, "a.b", "1", "2");
   await refused(publish(broker, "a.b", "3"), "full");
+  await using patient = await connect(connection, { jetstream: await streamOf(connection), publishTimeoutMs: 600_000 });
+  await refused(patient.publish({ topic: "a.b", id: "6", event: "6" }, { waits: false }), "full");
   const waiting = new AbortController();
   const stopped = broker.publish({ topic: "a.b", id: "4", event: "4" }, { signal: waiting.signal });
   waiting.abort(new Error("enough"));

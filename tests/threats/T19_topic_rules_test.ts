@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { allow, policy, type Rule } from "../../src/auth/mod.ts";
 import { type Broker, BrokerError, createPubSub, memoryBroker, topic, topicPattern } from "../../src/broker/mod.ts";
 import { coversTopic } from "../../src/internal/topic_name.ts";
+import { disposables } from "../_disposables.ts";
 import { type World, world } from "../auth/_world.ts";
 import { hub, idAt, signed } from "../broker/_hub.ts";
 import { id, market, OrderPlaced } from "../broker/_pubsub.ts";
@@ -168,7 +169,7 @@ async function exactly(
   const rules = policy(rulesOf(pairs));
   const may = (name: string, topic: string, isPublish: boolean) =>
     pairs.some(([who, pattern, kind]) => who === name && kind === isPublish && coversTopic(pattern, topic));
-  await using stack = new AsyncDisposableStack();
+  await using stack = disposables();
   const parties = [];
   for (const name of NAMES) {
     const identity = await here.join(id(name));
@@ -218,7 +219,7 @@ async function exactly(
   for (let turn = 0; turn < 2_000 && got.size < wanted.size; turn++) await new Promise((done) => setTimeout(done, 0));
   for (let turn = 0; turn < 5; turn++) await new Promise((done) => setTimeout(done, 0)); // what should not come
   assert.deepEqual([...got].sort(), [...wanted].sort());
-  await stack.disposeAsync();
+  await stack[Symbol.asyncDispose]();
   await Promise.all(reading);
 }
 

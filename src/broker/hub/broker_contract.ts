@@ -24,6 +24,8 @@ export interface PublishedEvent {
   event: string;
   /** What it keeps its order with. */
   key?: string | undefined;
+  /** Whether it waits where the broker is full; it does if absent. */
+  waits?: boolean | undefined;
   /** What it is in line with, for who has several on their way at once. */
   line?: EventLine | undefined;
 }
@@ -161,6 +163,7 @@ export const BrokerService: Service<BrokerMethods> = /* @__PURE__ */ service("po
       id: textThat(isEventId),
       event: Event,
       key: v.optional(Key),
+      waits: v.optional(v.boolean()),
       line: v.optional(v.strictObject({
         id: v.pipe(v.string(), v.regex(/^[\w-]{1,64}$/)),
         turn: whole(0, Number.MAX_SAFE_INTEGER),

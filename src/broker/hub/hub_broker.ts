@@ -72,12 +72,12 @@ export async function hubBroker(transport: Transport, options: HubBrokerOptions 
   const properties = await askForProperties(client, { timeoutMs: openTimeoutMs, backoffMs });
   return {
     properties,
-    async publish(event, { signal } = {}) {
+    async publish(event, options = {}) {
       checkOutgoing(event);
       if (event.orderingKey !== undefined && !properties.ordering) {
         throw new BrokerError("unsupported", "Cannot publish with an ordering key: the hub keeps no order");
       }
-      await publishing(event, signal);
+      await publishing(event, options);
     },
     async subscribe(pattern, options = {}) {
       const terms = checkSubscribe(pattern, options);

@@ -1,7 +1,7 @@
 import { toBase64Url } from "../../internal/base64.ts";
 import { pause } from "../../internal/pause.ts";
 import { type Client, RpcError } from "../../rpc/mod.ts";
-import type { OutgoingEvent } from "../broker.ts";
+import type { BrokerPublishOptions, OutgoingEvent } from "../broker.ts";
 import { AGAIN, type BrokerMethods } from "./broker_contract.ts";
 import { BrokerError } from "../broker_error.ts";
 import { hubError } from "./hub_error.ts";
@@ -18,7 +18,7 @@ export interface HubPublishingParts {
 }
 
 /** Publishes an event; settles when the hub has it. */
-export type HubPublishing = (event: OutgoingEvent, signal: AbortSignal | undefined) => Promise<void>;
+export type HubPublishing = (event: OutgoingEvent, options: BrokerPublishOptions) => Promise<void>;
 
 /**
  * Publishes events in the order in which they were given: what was lost with a connection, or what the hub cannot take for now,
@@ -32,7 +32,7 @@ export function hubPublishing(parts: HubPublishingParts): HubPublishing {
   parts.closing.addEventListener("abort", () => {
     for (const { leaving } of own.letters) leaving.abort();
   });
-  return (event, signal) =>
+  return (event, { signal, waits }) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       if (parts.closing.aborted) return reject(closed());
@@ -42,9 +42,11 @@ export function hubPublishing(parts: HubPublishingParts): HubPublishing {
       const deadlineAt = performance.now() + parts.timeoutMs;
       const letter: Letter = {
         event,
+        waits,
         signal,
         deadlineAt,
         isSent: false,
+        cause: undefined,
         leaving: new AbortController(),
         abort() {
           letter.leaving.abort();
@@ -77,10 +79,13 @@ interface Own {
 
 interface Letter {
   readonly event: OutgoingEvent;
+  readonly waits: boolean | undefined;
   readonly signal: AbortSignal | undefined;
   readonly deadlineAt: number;
   /** Whether its call is under way. */
   isSent: boolean;
+  /** Why it had to be sent again. */
+  cause: unknown;
   /** Ends its call. Not a signal of both signals: one that lives long would keep each. */
   readonly leaving: AbortController;
   /** Its publisher leaves. */
@@ -108,11 +113,11 @@ function go(own: Own): void {
 async function send(own: Own, letter: Letter): Promise<void> {
   const { id: name, turn } = own.line;
   const line = { id: name, turn, n: own.line.next++ };
-  const { event: { topic, id, event, orderingKey }, deadlineAt, leaving: { signal } } = letter;
+  const { event: { topic, id, event, orderingKey }, waits, deadlineAt, leaving: { signal } } = letter;
   try {
     const timeoutMs = Math.max(1, Math.ceil(deadlineAt - performance.now()));
-    const key = orderingKey === undefined ? {} : { key: orderingKey };
-    await own.parts.client.publish({ topic, id, event, ...key, line }, { timeoutMs, signal });
+    const how = { ...orderingKey === undefined ? {} : { key: orderingKey }, ...waits === false ? { waits } : {} };
+    await own.parts.client.publish({ topic, id, event, ...how, line }, { timeoutMs, signal });
     own.failures = 0;
     own.most = Math.min(MAX_SENDING, own.most + 1 / own.most);
     settle(own, letter, letter.resolve);
@@ -128,11 +133,12 @@ function failed(own: Own, letter: Letter, error: unknown): void {
   letter.isSent = false;
   if (own.parts.closing.aborted) settle(own, letter, () => letter.reject(closed()));
   else if (letter.signal?.aborted) leave(own, letter);
-  else if (error instanceof RpcError && AGAIN.includes(error.code)) lose(own, error);
-  else settle(own, letter, () => letter.reject(hubError(error)));
+  else if (error instanceof RpcError && AGAIN.includes(error.code)) lose(own, letter, error);
+  else settle(own, letter, () => letter.reject(hubError(isLate(error) ? letter.cause ?? error : error)));
 }
 
-function lose(own: Own, error: RpcError): void {
+function lose(own: Own, letter: Letter, error: RpcError): void {
+  letter.cause = error;
   if (error.code === "resource_exhausted" && own.lost === undefined) own.most = Math.max(1, Math.floor(own.most / 2));
   own.lost ??= error;
 }
@@ -145,7 +151,9 @@ async function pauseAndTryAgain(own: Own): Promise<void> {
   await pause(Math.min(backoffMs(own.failures++), lastAt - performance.now()), closing);
   for (const letter of own.letters) {
     if (closing.aborted) settle(own, letter, () => letter.reject(closed()));
-    else if (performance.now() >= letter.deadlineAt) settle(own, letter, () => letter.reject(hubError(lost)));
+    else if (performance.now() >= letter.deadlineAt) {
+      settle(own, letter, () => letter.reject(hubError(letter.cause ?? lost)));
+    }
   }
   own.lost = undefined;
 }
@@ -161,6 +169,7 @@ function settle({ letters }: Own, letter: Letter, tell: () => void): void {
   tell();
 }
 
+const isLate = (error: unknown) => error instanceof RpcError && error.code === "deadline_exceeded";
 const closed = () => new BrokerError("closed", "Cannot publish: the broker was closed");
 
 /** How many calls are under way at once, at most: more than a connection carries would be on two, where one can overtake. */

@@ -80,14 +80,14 @@ interface Handing {
 
 /** Gives an event to the broker if nothing is wrong with it. */
 async function handOver(hub: Hub, { published, checking, context }: Handing): Promise<void> {
-  const { topic, id, event, key } = published;
+  const { topic, id, event, key, waits } = published;
   const { signal } = context;
   const wrong = await checking;
   if (wrong) refuseAs(hub, context, wrong, topic);
   signal.throwIfAborted(); // it has waited for its turn
   note(hub, "message.publish", context, { topic });
   try {
-    await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal });
+    await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal, waits });
   } catch (error) {
     throw refusalOf(error);
   }

@@ -35,14 +35,14 @@ export async function streamBroker(
       positions: true,
       ordering: false,
     },
-    publish: async (event, { signal } = {}) => {
+    publish: async (event, { signal, waits } = {}) => {
       checkOutgoing(event);
       assertUnordered(event);
       signal?.throwIfAborted();
       link.check();
       const subject = subjectOf(link.subjectPrefix, event.topic);
       assertCovered(config, subject);
-      await publish(link, jetstream, { ...event, subject, signal });
+      await publish(link, jetstream, { ...event, subject, signal, waits });
     },
     subscribe: (pattern, options) => subscribe({ link, jetstream, config }, pattern, options),
   };
@@ -64,11 +64,12 @@ function assertCovered({ subjects }: NatsStreamLike, subject: string): void {
 interface Publishing extends OutgoingEvent {
   readonly subject: string;
   readonly signal: AbortSignal | undefined;
+  readonly waits: boolean | undefined;
 }
 
 /** Publishes until the server says that it has it; it takes an id once for each topic, so trying again does no harm. */
 async function publish(link: NatsLink, { client, stream }: NatsJetStreamLike, event: Publishing): Promise<void> {
-  const { subject, signal } = event;
+  const { subject, signal, waits } = event;
   const payload = encodeEvent(event.event);
   const msgID = `${event.id} ${event.topic}`;
   const giveUpAt = Date.now() + link.publishTimeoutMs;
@@ -85,7 +86,7 @@ async function publish(link: NatsLink, { client, stream }: NatsJetStreamLike, ev
       signal?.throwIfAborted();
       const failure = natsFailure(error);
       link.check();
-      const mayPass = failure.reason === "unreachable" || failure.reason === "full";
+      const mayPass = failure.reason === "unreachable" || (failure.reason === "full" && waits !== false);
       if (!mayPass || giveUpAt - Date.now() < RETRY_MS) throw failure;
     }
     await pause(Math.min(RETRY_MS * 2 ** Math.min(attempt, 4), giveUpAt - Date.now()), signal);

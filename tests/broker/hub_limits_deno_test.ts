@@ -52,6 +52,17 @@ test("brokerService() has no publisher wait for a group, unless it is of somebod
   }
 });
 
+test("brokerService() says at once that there is no room to who does not wait", async () => {
+  const inside = await world();
+  const store = memoryBroker({ now: inside.now, maxMessages: 1 });
+  await using served = await hub(inside, { broker: store, mayBlock: () => true });
+  const shop = await inside.join(id("shop"));
+  const broker = signing(await served.as(shop), shop, inside.now);
+  await using _ = await reader(await served.as(await inside.join(id("billing"))), PLACED, { group: "g" });
+  await broker.publish({ topic: PLACED, id: "1", event: "1" });
+  await refused(broker.publish({ topic: PLACED, id: "2", event: "2" }, { waits: false }), "full");
+});
+
 test("brokerService() lets nobody ask to block who may not, and notes it", async () => {
   const inside = await world();
   await using served = await hub(inside, { mayBlock: ({ id: caller }) => caller === id("billing") });

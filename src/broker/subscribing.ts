@@ -115,8 +115,8 @@ async function* messagesOf(desk: Desk, line: Ahead<Arrived>, end: () => Promise<
 async function taken(desk: Desk, { received, cameAt }: Arrived): Promise<Message | undefined> {
   const { delivery } = received;
   const { redelivers } = desk.gate.broker.properties;
-  // Somebody else has it by now.
-  if (redelivers && performance.now() - cameAt >= desk.ackWaitMs) return void delivery.nack();
+  // Somebody else has it by now, and giving it back would take it from them.
+  if (redelivers && performance.now() - cameAt >= desk.ackWaitMs) return undefined;
   if (received.kind === "others") return void delivery.ack();
   if (received.kind === "refused") return refuse(desk, received);
   const { event } = received;

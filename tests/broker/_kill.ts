@@ -101,6 +101,8 @@ export interface Victim {
 export interface Killable extends Victim, AsyncDisposable {
   /** Asks it to end, which it must do by itself and in good order. */
   end(): Promise<void>;
+  /** The process, as the system names it. */
+  readonly pid: number;
   /** How much memory the process has, in MiB; undefined where the system does not say. */
   memory(): number | undefined;
 }
@@ -140,6 +142,9 @@ export async function killable(
       assert.deepEqual([code, signal], [0, null]);
     },
     memory: () => memoryOf(child.process.pid),
+    get pid() {
+      return child.process.pid;
+    },
     async [Symbol.asyncDispose]() {
       isDisposed = true;
       try {

@@ -22,9 +22,13 @@ export const GROUP = "packers";
 /** Messages that are counted. */
 export const Counted = topic("orders.v1.counted", v.strictObject({ n: v.pipe(v.number(), v.integer()) }));
 
+/** What may be read by whoever reads the memory of a hub, and what may not. */
+export const Told = topic("orders.v1.told", v.strictObject({ text: v.string() }));
+export const Kept = topic("orders.v1.kept", v.strictObject({ text: v.string() }), { encrypted: true });
+
 export const TOPICS = policy([
-  allow({ caller: SHOP, publish: Counted.name }),
-  allow({ caller: PACKING, subscribe: Counted.name }),
+  allow({ caller: SHOP, publish: "orders.v1.*" }),
+  allow({ caller: PACKING, subscribe: "orders.v1.*" }),
 ]);
 
 /** Somebody of the domain, as another process gets it. */

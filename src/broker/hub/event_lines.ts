@@ -6,8 +6,10 @@ export interface EventLines {
   readonly size: number;
   /** Whether all that is ahead of an event is done with, and its client did not begin once more since it sent it. */
   isNext(line: EventLine): boolean;
-  /** An event is done with: the broker has it, or nobody will try it again. */
+  /** An event is handed over to the broker, or nobody will try it again: the next one may come. */
   done(line: EventLine): void;
+  /** An event that was handed over has to be tried again: nothing more comes before that, which its client begins once more. */
+  broken(line: EventLine): void;
 }
 
 /** Makes the memory of one identity: where 1,024 lines are, those that moved last. */
@@ -26,6 +28,9 @@ export function eventLines(): EventLines {
       lines.delete(id);
       lines.set(id, { turn, next: n + 1 });
       if (lines.size > MAX_LINES) lines.delete(lines.keys().next().value!);
+    },
+    broken({ id, turn }) {
+      if (lines.get(id)?.turn === turn) lines.set(id, { turn, next: Infinity });
     },
   };
 }

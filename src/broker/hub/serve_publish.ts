@@ -28,7 +28,9 @@ export async function servePublish(hub: Hub, published: PublishedEvent, context:
     const checking = check(hub, published, caller);
     checking.catch(() => {}); // looked at when it is its turn
     const run = () => inTurn(account, published.line, () => handOver(hub, { published, checking, context }));
-    await (account.last = account.last.then(run, run));
+    const handed = account.last.then(run);
+    account.last = handed.then(() => {}, () => {});
+    await (await handed).answer;
   } finally {
     account.publishing--;
     settle(hub, caller.id, account);
@@ -55,22 +57,33 @@ async function check(
   }
 }
 
-/** Does it if all that its client sent before is done with: what the client will try again must not be overtaken. */
-async function inTurn({ lines }: Account, line: EventLine | undefined, run: () => Promise<void>): Promise<void> {
+/** What the broker says to an event that it was given; the next one is given to it before that. */
+interface Handed {
+  readonly answer: Promise<void>;
+}
+
+/** Does it if all that its client sent before is handed over: what the client will try again must not be overtaken. */
+async function inTurn(
+  { lines }: Account,
+  line: EventLine | undefined,
+  run: () => Promise<Handed>,
+): Promise<Handed> {
   if (!line) return await run();
   if (!lines.isNext(line)) {
     throw new RpcError("unavailable", "Cannot publish yet: an event before this one has to be tried again");
   }
-  let isDone = true;
   try {
-    await run();
+    const handed = await run();
+    lines.done(line);
+    handed.answer.catch((error) => isTriedAgain(error) && lines.broken(line));
+    return handed;
   } catch (error) {
-    isDone = !(error instanceof RpcError && AGAIN.includes(error.code));
+    if (!isTriedAgain(error)) lines.done(line);
     throw error;
-  } finally {
-    if (isDone) lines.done(line);
   }
 }
+
+const isTriedAgain = (error: unknown) => error instanceof RpcError && AGAIN.includes(error.code);
 
 interface Handing {
   readonly published: PublishedEvent;
@@ -79,18 +92,19 @@ interface Handing {
 }
 
 /** Gives an event to the broker if nothing is wrong with it. */
-async function handOver(hub: Hub, { published, checking, context }: Handing): Promise<void> {
+async function handOver(hub: Hub, { published, checking, context }: Handing): Promise<Handed> {
   const { topic, id, event, key, waits } = published;
   const { signal } = context;
   const wrong = await checking;
   if (wrong) refuseAs(hub, context, wrong, topic);
   signal.throwIfAborted(); // it has waited for its turn
   note(hub, "message.publish", context, { topic });
-  try {
-    await hub.broker.publish({ topic, id, event, orderingKey: key }, { signal, waits });
-  } catch (error) {
-    throw refusalOf(error);
-  }
+  const asked = hub.broker.publish({ topic, id, event, orderingKey: key }, { signal, waits });
+  return {
+    answer: asked.catch((error) => {
+      throw refusalOf(error);
+    }),
+  };
 }
 
 /** How old an event may be, in milliseconds; one of the future does not hold anyway. */

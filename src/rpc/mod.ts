@@ -70,5 +70,5 @@ export {
 } from "./schema.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
 export type { OpenWebSocket } from "./open_pipe.ts";
-export type { Clock } from "./clock.ts";
+export { type Clock, systemClock } from "./clock.ts";
 export { webSocketTransport, type WebSocketTransportOptions } from "./websocket_transport.ts";

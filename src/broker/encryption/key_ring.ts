@@ -1,3 +1,4 @@
+import { withResolvers } from "../../internal/with_resolvers.ts";
 import type { EpochKey } from "./epoch_key.ts";
 import { keyPatience } from "./key_patience.ts";
 
@@ -56,7 +57,7 @@ export function keyRing(options: { readonly keyWaitMs: number; readonly now: () 
 
   function waitFor(which: KeyName): Waiting {
     const name = nameOf(which);
-    const { promise: key, resolve } = promised<EpochKey | undefined>();
+    const { promise: key, resolve } = withResolvers<EpochKey | undefined>();
     const end = (found: EpochKey | undefined) => {
       clearTimeout(timer);
       waiting.delete(name);
@@ -101,12 +102,6 @@ function bounded<Value>(all: Map<string, Value>, name: string, value: Value, mos
   all.delete(name);
   all.set(name, value);
   if (all.size > most) all.delete(all.keys().next().value!);
-}
-
-function promised<Value>() {
-  let resolve!: (value: Value) => void;
-  const promise = new Promise<Value>((done) => resolve = done);
-  return { promise, resolve };
 }
 
 /** How many keys of one publisher and topic are kept. */

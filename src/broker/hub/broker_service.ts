@@ -1,6 +1,7 @@
 import type { Policy, Trust } from "../../auth/mod.ts";
 import { toBase64Url } from "../../internal/base64.ts";
 import { nobleHash } from "../../internal/hash.ts";
+import { withResolvers } from "../../internal/with_resolvers.ts";
 import { type Audit, type Caller, type Context, implement, type Implementation, RpcError } from "../../rpc/mod.ts";
 import type { Broker, BrokerSubscribeOptions, Delivery, Subscription } from "../broker.ts";
 import { BrokerError } from "../broker_error.ts";
@@ -155,7 +156,7 @@ async function subscribe(hub: Hub, opening: Opening): Promise<AsyncIterable<HubM
   if (isNew && account.groups.size >= hub.maxGroups) refuse(TOO_MANY_GROUPS);
   if (isNew) account.groups.add(place);
   account.subscriptions++;
-  const { promise, resolve } = withResolvers();
+  const { promise, resolve } = withResolvers<void>();
   hub.running.add(promise);
   const over = () => {
     account.subscriptions--;
@@ -224,12 +225,6 @@ const startOf = (start: HubStart) =>
 /** What a caller's group is to the broker: 43 characters, to which nobody else comes. */
 function groupOf({ hash }: Hub, { id }: Caller, group: string): string {
   return toBase64Url(hash.sha256(new TextEncoder().encode(`postern group\n${id}\n${group}`)));
-}
-
-function withResolvers() {
-  let resolve!: () => void;
-  const promise = new Promise<void>((given) => resolve = given);
-  return { promise, resolve };
 }
 
 const ending = () => new RpcError("unavailable", "The hub is about to end");

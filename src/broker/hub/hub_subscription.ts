@@ -1,6 +1,7 @@
 import { coversTopic } from "../../internal/topic_name.ts";
 import { pause } from "../../internal/pause.ts";
 import { pulled } from "../../internal/pulled.ts";
+import { withResolvers } from "../../internal/with_resolvers.ts";
 import { type Client, RpcError } from "../../rpc/mod.ts";
 import type { BrokerSubscribeOptions, Delivery, Subscription } from "../broker.ts";
 import { type BrokerMethods, type HubMessage, MAX_ROOM } from "./broker_contract.ts";
@@ -56,7 +57,8 @@ export function hubSubscription(parts: HubSubscriptionParts): HubSubscription {
     leaving: new AbortController(),
     done: Promise.resolve(),
   };
-  const { promise: opened, resolve, reject } = withResolvers();
+  const { promise: opened, resolve, reject } = withResolvers<void>();
+  opened.catch(() => {}); // nobody may wait any more
   own.done = run(own, { resolve, reject });
   const dispose = () => end(own, undefined);
   const deliveries = pulled<Delivery>({
@@ -289,7 +291,7 @@ async function drain(own: Own): Promise<void> {
 /** Waits until nothing is out, or was for so long that it is out no more; or until it is over anyway. */
 async function settledAll(own: Own): Promise<void> {
   const waiting = new AbortController();
-  const { promise, resolve } = withResolvers();
+  const { promise, resolve } = withResolvers<void>();
   own.idle = resolve;
   rest(own);
   await Promise.race([own.done, promise, pause(own.parts.terms.ackWaitMs, waiting.signal)]);
@@ -304,17 +306,6 @@ async function within(own: Own, ms: number): Promise<void> {
   waiting.abort();
   own.leaving.abort();
   await own.done;
-}
-
-function withResolvers() {
-  let resolve!: () => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<void>((done, failed) => {
-    resolve = done;
-    reject = failed;
-  });
-  promise.catch(() => {});
-  return { promise, resolve, reject };
 }
 
 const misbehaved = () => new RpcError("unavailable", "The hub does not keep to the protocol");

@@ -1,4 +1,4 @@
-import type { Clock } from "../../rpc/mod.ts";
+import { type Clock, systemClock } from "../../rpc/mod.ts";
 import type { BrokerPublishOptions, BrokerSubscribeOptions, OutgoingEvent } from "../broker.ts";
 import { BrokerError } from "../broker_error.ts";
 import { checkSubscribe, type SubscribeTerms } from "../broker_input.ts";
@@ -252,10 +252,3 @@ export async function dispose<Event>({ engine, line, journal }: Keeping<Event>):
 export const KEPT: Promise<void> = /* @__PURE__ */ Promise.resolve();
 
 const closed = () => new BrokerError("closed", "The broker is closed");
-
-/** The runtime's own clock. */
-const systemClock: Clock = {
-  now: () => performance.now(),
-  set: (wake, ms) => setTimeout(wake, ms),
-  clear: (timer) => clearTimeout(timer as number | undefined),
-};

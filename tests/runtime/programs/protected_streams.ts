@@ -104,11 +104,13 @@ const CALLS: Readonly<Record<string, (client: Stub) => Promise<unknown>>> = {
   },
 };
 
-async function attempt(client: Stub, call: (client: Stub) => Promise<unknown>): Promise<string> {
+async function attempt(client: Stub, call: (client: Stub) => Promise<unknown>, isSecond = false): Promise<string> {
   try {
     const result = await call(client);
     return result === true ? "ok" : `unexpected: ${result}`;
   } catch (error) {
+    // A kept connection that its server let go of just then: a stream cannot be sent again by the runtime, as other calls are.
+    if (!isSecond && String((error as Error).cause).includes("ECONNRESET")) return await attempt(client, call, true);
     return error instanceof RpcError ? `${error.code}: ${error.message} (${error.cause})` : `failed: ${error}`;
   }
 }

@@ -191,8 +191,12 @@ export function heldTimers(): HeldTimers {
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   const timers = new Map<number, { readonly run: () => void; readonly ms: number }>();
   let count = 0;
-  const own = (run: () => void, ms = 0) => (timers.set(++count, { run, ms }), count);
-  Object.assign(globalThis, { setTimeout: own, clearTimeout: (id: number) => void timers.delete(id) });
+  // Negative, so that they are no timers of before, which can still be cleared.
+  const own = (run: () => void, ms = 0) => (timers.set(--count, { run, ms }), count);
+  Object.assign(globalThis, {
+    setTimeout: own,
+    clearTimeout: (id: number) => timers.delete(id) ? undefined : clear(id),
+  });
   return {
     waits: () => [...timers.values()].map(({ ms }) => ms),
     fire(wanted) {

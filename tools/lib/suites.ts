@@ -20,8 +20,8 @@ export const SUITES: readonly Step[] = [
     return await onDeno(report, all.filter((path) => !portable.includes(path)), ["--parallel"]);
   }),
   suite("node", "the portable tests on Node", onNode),
-  // These have one thread each, and wait for much.
-  { ...suite("bun", "the portable tests on Bun", onBun), isBeside: true },
+  // These have one thread each.
+  suite("bun", "the portable tests on Bun", onBun),
   { ...suite("workerd", "the portable tests in workerd", onWorkerd), isBeside: true },
   { ...suite("connect", "Connect's conformance suite, against our server and our client", onConnect), isBeside: true },
 ];

@@ -1,5 +1,5 @@
 /** Makes a failed test of one that would hang. No test asserts on it: it is far longer than anything takes. */
-const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 20_000;
 
 /**
  * Waits for what must come.

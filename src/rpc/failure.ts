@@ -42,7 +42,7 @@ export interface Failure {
  */
 export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Promise<Failure> {
   const correlationId = call.context?.correlationId ?? crypto.randomUUID();
-  const known = asPublic(thrown);
+  const known = asPublic(isOwnDeadline(thrown, call.context) ? call.context!.expire() : thrown);
   const { code, message } = known ?? MASKED;
   const details = known && call.method ? await contractDetails(known, call.method) : undefined;
   const more = known?.again
@@ -57,6 +57,19 @@ export async function failureOf(thrown: unknown, call: FailedCall, log: Log): Pr
     http: known?.http,
   };
 }
+
+/** A call that a handler made has the time that the handler has left: its end, told a moment earlier, is the same end. */
+function isOwnDeadline(thrown: unknown, context: CallContext | undefined): boolean {
+  if (!context || context.remainingMs >= SAME_TIME_MS) return false;
+  try {
+    return thrown instanceof RpcError && thrown.received && thrown.code === "deadline_exceeded";
+  } catch {
+    return false; // a Proxy may throw from instanceof
+  }
+}
+
+/** How far apart timers of one moment go off, in milliseconds. */
+const SAME_TIME_MS = 10;
 
 function noteFailure(
   log: Log,

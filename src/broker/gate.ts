@@ -1,6 +1,6 @@
 import { AuthError, type Identity, type Policy, type Trust } from "../auth/mod.ts";
 import type { HashProvider } from "../internal/hash.ts";
-import { coversTopic } from "../internal/topic_name.ts";
+import { coversTopic, isTopicPattern } from "../internal/topic_name.ts";
 import type { Audit } from "../rpc/mod.ts";
 import type { Broker, Delivery } from "./broker.ts";
 import { BrokerError } from "./broker_error.ts";
@@ -116,7 +116,12 @@ export interface Noted {
 export function note({ audit }: Gate, event: string, noted: Noted, reason?: string): void {
   if (!audit) return;
   const { topic, id, publisher, count } = noted;
-  const fields = { topic, ...id === undefined ? {} : { id }, ...count === undefined ? {} : { count } };
+  // What a broker calls a topic may be anything.
+  const fields = {
+    topic: isTopicPattern(topic) ? topic : "",
+    ...id === undefined ? {} : { id },
+    ...count === undefined ? {} : { count },
+  };
   audit.record({ event, reason, caller: publisher, fields });
 }
 

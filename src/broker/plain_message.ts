@@ -1,3 +1,4 @@
+import type { Schema } from "../rpc/mod.ts";
 import { settlingOf } from "./memory/deliver.ts";
 import type { Engine } from "./memory/engine.ts";
 import type { Item } from "./memory/place.ts";
@@ -12,6 +13,8 @@ export interface PlainEvent {
   readonly timeMs: number;
   /** What the schema made of it. */
   readonly value: unknown;
+  /** Which schema that was. */
+  readonly schema: Schema;
 }
 
 // Classes, for the sake of their getters: a date takes as long to make as all else of a message, and hardly anybody asks for

@@ -75,13 +75,13 @@ export function plainPubSub(options: Omit<MemoryBrokerOptions, "store"> = {}): P
   const limits = checkLimits({ ...options, maxMessages: options.maxMessages ?? MAX_MESSAGES });
   const keeping = keepingOf<PlainEvent>(limits, { ...options, now });
   let count = 0;
-  const send = (topic: string, value: unknown, options: PublishOptions): Promise<Published> => {
+  const send = ({ name: topic, schema }: Topic, value: unknown, options: PublishOptions): Promise<Published> => {
     const { orderingKey, signal } = options;
     checkRouting({ topic, orderingKey }, keeping.isKnown);
     if (options.id !== undefined) checkEventId(options.id);
     const nowMs = now();
     const id = options.id ?? `${++count}`;
-    const event = { topic, id: options.id, event: { id, timeMs: nowMs, value }, orderingKey };
+    const event = { topic, id: options.id, event: { id, timeMs: nowMs, value, schema }, orderingKey };
     const kept = take(keeping, event, { signal, nowMs });
     const published = new PlainPublished(id, nowMs);
     return kept === KEPT ? Promise.resolve(published) : kept.then(() => published);
@@ -91,8 +91,8 @@ export function plainPubSub(options: Omit<MemoryBrokerOptions, "store"> = {}): P
       const { name } = topic;
       try {
         const checked = checkMessage(topic.validate, message);
-        if (checked instanceof Promise) return checked.then((each) => send(name, valueOf(each, name), options));
-        return send(name, valueOf(checked, name), options);
+        if (checked instanceof Promise) return checked.then((each) => send(topic, valueOf(each, name), options));
+        return send(topic, valueOf(checked, name), options);
       } catch (error) {
         return Promise.reject(error);
       }
@@ -128,8 +128,9 @@ function valueOf({ value, problem }: CheckedMessage, topic: string): unknown {
  */
 function giver<Data>(contract: TopicPattern, engine: Engine<PlainEvent>) {
   return (item: Item<PlainEvent>, reader: Taker<Message<Data, undefined>>): void => {
-    const { topic, event: { value } } = item.message;
-    const copy = plainCopy(value);
+    const { topic, event: { value, schema } } = item.message;
+    // What another schema has checked is checked by this one.
+    const copy = schema === contract.schema ? plainCopy(value) : undefined;
     if (copy !== undefined) return reader.give(new PlainMessage(engine, item, copy as Data));
     const give = (each: CheckedMessage) => reader.give(new PlainMessage(engine, item, valueOf(each, topic) as Data));
     try {

@@ -172,7 +172,6 @@ async function subscribed(
   const reception: Reception = { gate, contract, decrypt: reader?.decrypt, codec: codecOf(contract) };
   const setup: Subscribing = {
     gate,
-    pattern: contract.pattern,
     options: brokerOptions(options),
     receiving: { pattern: contract.pattern, maxAgeMs, read: (event) => readMessage(reception, event) },
     maxAttempts,

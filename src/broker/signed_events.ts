@@ -50,7 +50,7 @@ export function signedEvents(gate: Gate, publisher: Pick<Publishing, "data">): S
     async subscribe(pattern, options = {}) {
       const read = (event: VerifiedEvent) => Promise.resolve(event);
       const receiving = { pattern, maxAgeMs: WEEK_MS, read };
-      const setup = { gate, pattern, options, receiving, ...ALONE };
+      const setup = { gate, options, receiving, ...ALONE };
       const messages = await subscribing(setup);
       const events = async function* () {
         for await (const { data, ack } of messages) {

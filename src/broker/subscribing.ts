@@ -1,4 +1,3 @@
-import { isTopicName } from "../internal/topic_name.ts";
 import { within } from "../internal/within.ts";
 import { type Ahead, ahead } from "./ahead.ts";
 import type { BrokerSubscribeOptions, Subscription } from "./broker.ts";
@@ -26,7 +25,6 @@ import type { VerifiedEvent } from "./verified_event.ts";
 
 /** What a subscription does with what it gets. */
 export interface Subscribing extends SettlingTerms {
-  readonly pattern: string;
   readonly options: BrokerSubscribeOptions;
   readonly receiving: Receiving;
   /** Told once, when it ends in whichever way. */
@@ -35,7 +33,7 @@ export interface Subscribing extends SettlingTerms {
 
 /** Subscribes, and gives what is verified, once, in its order, as messages. */
 export async function subscribing(setup: Subscribing): Promise<Subscription<Message>> {
-  const inner = await setup.gate.broker.subscribe(setup.pattern, setup.options);
+  const inner = await setup.gate.broker.subscribe(setup.receiving.pattern, setup.options);
   const { group, maxInFlight = 64, ackWaitMs = 30_000 } = setup.options;
   const desk: Desk = {
     ...setup,
@@ -154,7 +152,7 @@ function record({ gate }: Desk, event: VerifiedEvent, { missing, late }: Arrival
 function refuse(desk: Desk, { delivery, event, error }: Refused): undefined {
   const reason = reasonOf(error);
   try {
-    const topic = isTopicName(delivery.topic) ? delivery.topic : "";
+    const { topic } = delivery;
     note(desk.gate, "message.refuse", { topic, id: event?.id, publisher: event?.publisher.id }, reason);
   } catch {
     // It is refused all the same.

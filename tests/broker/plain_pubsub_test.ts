@@ -124,3 +124,14 @@ test("subscribe() counts how long a message is out from when it was handed out, 
     assert.equal((await next).value.data.text, "two");
   }
 });
+
+test("subscribe() gives nothing that its own contract does not have, whatever the publisher's was", async () => {
+  const Wider = topic("notes.v1.written", v.strictObject({ text: v.string(), secret: v.string() }));
+  const Same = topic("notes.v1.written", v.strictObject({ text: v.string(), secret: v.string() }));
+  await using bus = plainPubSub();
+  await using notes = await bus.subscribe(Note);
+  await using same = await bus.subscribe(Same);
+  await bus.publish(Wider, { text: "one", secret: "two" });
+  await assert.rejects(reading(notes).next(), { reason: "malformed_message" });
+  assert.deepEqual((await take(reading(same), 1))[0]!.data, { text: "one", secret: "two" });
+});

@@ -12,7 +12,7 @@ import {
   topic,
   topicPattern,
 } from "../../src/broker/mod.ts";
-import { id, market, OrderPlaced, read, RULES } from "./_pubsub.ts";
+import { CardCharged, id, market, OrderPlaced, read, RULES } from "./_pubsub.ts";
 
 const refusedAs = (reason: string) => (error: unknown) => error instanceof BrokerError && error.reason === reason;
 const Dead = deadLetterTopic("orders.v1.dead");
@@ -84,6 +84,28 @@ describe("PubSub.publish()", () => {
     const messages = await read(orders, 100);
     assert.deepEqual(messages.map(({ data }) => data.id), Array.from({ length: 100 }, (_, n) => `${n}`));
     assert.ok(messages.every(({ missing, late }) => missing === 0 && !late));
+  });
+
+  test("createPubSub() changes the keys of encrypted topics as its options say, and refuses others", async () => {
+    await using place = await market();
+    const keyOf = (event: string) => JSON.parse(atob(event.split("~")[2]!.split(".")[0]!)).kid;
+    const kids: string[] = [];
+    const watched: Broker = {
+      ...place.broker,
+      publish(event, options) {
+        if (event.topic === CardCharged.name) kids.push(keyOf(event.event));
+        return place.broker.publish(event, options);
+      },
+    };
+    const shop = await place.join("shop", { over: watched, encryption: { maxMessages: 2, rotateMs: 5_000 } });
+    for (const ms of [0, 0, 0, 5_000]) {
+      place.now.pass(ms);
+      await shop.publish(CardCharged, { id: "1" });
+    }
+    assert.deepEqual(kids.map((kid) => kids.indexOf(kid)), [0, 0, 2, 3]);
+    for (const encryption of [{ maxMessages: 0 }, { rotateMs: 999 }]) {
+      await assert.rejects(place.join("shop", { encryption }), RangeError);
+    }
   });
 
   test("PubSub.publish() fails after the end, and what was on its way is not lost", async () => {
